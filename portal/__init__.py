@@ -1,0 +1,1 @@
+"""A self-hosted beta and release notification portal for small software vendors."""

@@ -1,0 +1,235 @@
+"""Contracts and their terms: made, renewed, suspended, resumed, cancelled. Their state is derived, never stored."""
+
+import enum
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import available_timezones
+
+import sqlalchemy as sa
+from dateutil.relativedelta import relativedelta
+
+from portal import audit
+from portal.account.models import Contact, Contract, Organization, Term, User
+from portal.clock import civil_date
+from portal.database import db
+from portal.errors import Conflict, Invalid, NotFound
+from portal.products.models import Product
+from portal.text import clean_line
+
+TERM_MONTHS = 12
+
+
+class ContractState(enum.StrEnum):
+    ACTIVE = "active"
+    UPCOMING = "upcoming"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a contract stands on a day: its state, and the term that matters now (running, else next, else last)."""
+
+    state: ContractState
+    term: Term | None
+    today: date
+
+    @property
+    def days_left(self) -> int:
+        """Days of the running term left, today not counted; 0 when none is running."""
+        if self.term is None or not self.term.starts_on <= self.today <= self.term.ends_on:
+            return 0
+        return (self.term.ends_on - self.today).days
+
+    @property
+    def days_total(self) -> int:
+        return (self.term.ends_on - self.term.starts_on).days + 1 if self.term else 0
+
+
+def standing(contract: Contract, now: datetime) -> Standing:
+    """Derive how `contract` stands at `now`, by the calendar of its zone."""
+    today = civil_date(now, contract.time_zone)
+    running = next((term for term in contract.terms if term.starts_on <= today <= term.ends_on), None)
+    coming = next((term for term in contract.terms if term.starts_on > today), None)
+    last = contract.terms[-1] if contract.terms else None
+    if contract.cancelled_at is not None:
+        state = ContractState.CANCELLED
+    elif contract.suspended_at is not None:
+        state = ContractState.SUSPENDED
+    elif running is not None:
+        state = ContractState.ACTIVE
+    elif coming is not None:
+        # Between two terms, or before the first: either way the next one is what the reader waits for.
+        state = ContractState.UPCOMING
+    else:
+        state = ContractState.EXPIRED
+    return Standing(state, running or coming or last, today)
+
+
+def term_end(first_start: date, number: int) -> date:
+    """Return the last day of the `number`-th twelve-month term of a contract that first started on `first_start`.
+
+    It is the day before the `number`-th anniversary, a missing 29 February counting as 1 March
+    (2028-02-29 gives 2029-02-28), so that renewals do not drift.
+    """
+    anniversary = first_start + relativedelta(months=TERM_MONTHS * number)
+    if anniversary.day != first_start.day:
+        anniversary += timedelta(days=1)
+    return anniversary - timedelta(days=1)
+
+
+def find_organization(name: str) -> Organization | None:
+    return db.session.scalar(sa.select(Organization).where(Organization.name == name))
+
+
+def create_organization(name: str, *, actor: User | None, now: datetime) -> Organization:
+    """Add an organisation. Raises Invalid for an empty or taken name."""
+    name = clean_line(name, "name", 200)
+    if find_organization(name) is not None:
+        raise Invalid(f"There is already an organisation called {name}.", "name")
+    organization = Organization(name=name, created_at=now)
+    db.session.add(organization)
+    db.session.flush()
+    audit.record("organization.created", subject_type="organization", subject_id=organization.id, actor=actor, now=now, name=name)
+    return organization
+
+
+def create_contract(
+    number: str,
+    organization: Organization,
+    product: Product,
+    starts_on: date,
+    *,
+    ends_on: date | None = None,
+    time_zone: str,
+    actor: User | None,
+    now: datetime,
+) -> Contract:
+    """Add a contract with its first term: twelve months from `starts_on`, unless `ends_on` says otherwise.
+
+    Raises Invalid for a taken number, an unknown zone, or an end before the start.
+    """
+    number = clean_line(number, "number", 40)
+    if db.session.scalar(sa.select(Contract.id).where(Contract.number == number)) is not None:
+        raise Invalid(f"There is already a contract with the number {number}.", "number")
+    if time_zone not in available_timezones():
+        raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
+    contract = Contract(number=number, organization=organization, product=product, time_zone=time_zone, created_at=now)
+    db.session.add(contract)
+    db.session.flush()
+    _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), now)
+    audit.record(
+        "contract.created", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
+        number=number, starts_on=starts_on.isoformat(), ends_on=contract.terms[-1].ends_on.isoformat(),
+    )  # fmt: skip
+    return contract
+
+
+def find_contract(number: str) -> Contract:
+    """Return the contract with this number. Raises NotFound."""
+    contract = db.session.scalar(sa.select(Contract).where(Contract.number == number))
+    if contract is None:
+        raise NotFound(f"There is no contract {number}.")
+    return contract
+
+
+def lock_contract(contract_id: int) -> Contract:
+    """Return the contract, locked until the transaction ends, so that acts upon it happen one after another."""
+    contract = db.session.scalar(
+        sa.select(Contract).where(Contract.id == contract_id).with_for_update().execution_options(populate_existing=True)
+    )
+    if contract is None:
+        raise NotFound("There is no such contract.")
+    return contract
+
+
+def renew(contract: Contract, *, actor: User | None, now: datetime) -> Term:
+    """Add the next twelve-month term: from the day after the last one, or from today if that has passed.
+
+    An early renewal follows on without a gap. A late one starts today and counts its anniversaries from there.
+    Raises Conflict for a cancelled contract.
+    """
+    contract = lock_contract(contract.id)
+    if contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is cancelled. Make a new one.")
+    today = civil_date(now, contract.time_zone)
+    last = contract.terms[-1]
+    if last.ends_on < today - timedelta(days=1):
+        term = _add_term(contract, today, term_end(today, 1), now)
+    else:
+        first, number = _unbroken_run(contract.terms)
+        term = _add_term(contract, last.ends_on + timedelta(days=1), term_end(first, number + 1), now)
+    audit.record(
+        "contract.renewed", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
+        starts_on=term.starts_on.isoformat(), ends_on=term.ends_on.isoformat(),
+    )  # fmt: skip
+    return term
+
+
+def _unbroken_run(terms: list[Term]) -> tuple[date, int]:
+    """Return the first day and the number of twelve-month terms of the run of terms that ends with the last one."""
+    run = [terms[-1]]
+    for term in reversed(terms[:-1]):
+        if term.ends_on + timedelta(days=1) != run[0].starts_on:
+            break
+        run.insert(0, term)
+    first = run[0].starts_on
+    number = 1
+    while term_end(first, number) < run[-1].ends_on:
+        number += 1
+    if term_end(first, number) == run[-1].ends_on:
+        return first, number
+    return run[-1].ends_on + timedelta(days=1), 0  # an odd length was imported: count anew from its end
+
+
+def _add_term(contract: Contract, starts_on: date, ends_on: date, now: datetime) -> Term:
+    if ends_on < starts_on:
+        raise Invalid("The term ends before it starts. Correct one of the two dates.", "ends_on")
+    if any(term.starts_on <= ends_on and starts_on <= term.ends_on for term in contract.terms):
+        raise Conflict("The term overlaps another one of this contract.")
+    term = Term(contract_id=contract.id, starts_on=starts_on, ends_on=ends_on, created_at=now)
+    db.session.add(term)
+    db.session.flush()
+    db.session.expire(contract, ["terms"])
+    return term
+
+
+def suspend(contract: Contract, *, actor: User | None, now: datetime) -> None:
+    """Stop all entitlement of a contract until it is resumed. Raises Conflict if it is suspended or cancelled."""
+    contract = lock_contract(contract.id)
+    if contract.suspended_at is not None or contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is already {'cancelled' if contract.cancelled_at else 'suspended'}.")
+    contract.suspended_at = now
+    audit.record("contract.suspended", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
+
+
+def resume(contract: Contract, *, actor: User | None, now: datetime) -> None:
+    """End a suspension; the days it lasted are not added to the term. Raises Conflict if there is none."""
+    contract = lock_contract(contract.id)
+    if contract.suspended_at is None or contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is not suspended.")
+    contract.suspended_at = None
+    audit.record("contract.resumed", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
+
+
+def cancel(contract: Contract, *, actor: User | None, now: datetime) -> None:
+    """End a contract for good. Raises Conflict if it is cancelled already."""
+    contract = lock_contract(contract.id)
+    if contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is already cancelled.")
+    contract.cancelled_at = now
+    audit.record("contract.cancelled", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
+
+
+def contracts_of(person: User) -> list[Contract]:
+    """Return the contracts on which `person` holds a live seat, by number."""
+    return list(
+        db.session.scalars(
+            sa.select(Contract)
+            .join(Contact, Contact.contract_id == Contract.id)
+            .where(Contact.user_id == person.id, Contact.released_at.is_(None))
+            .options(sa.orm.selectinload(Contract.terms), sa.orm.joinedload(Contract.organization), sa.orm.joinedload(Contract.product))
+            .order_by(Contract.number)
+        )
+    )

@@ -1,0 +1,198 @@
+"""People, organisations, contracts with their terms, and the two seats of a contract."""
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from flask_security import RoleMixin, UserMixin
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.database import Base
+from portal.products.models import Product
+
+SEATS = (1, 2)
+
+roles_users = sa.Table(
+    "roles_users",
+    Base.metadata,
+    sa.Column("user_id", sa.ForeignKey("users.id"), primary_key=True),
+    sa.Column("role_id", sa.ForeignKey("roles.id"), primary_key=True),
+)
+
+
+class Role(Base, RoleMixin):
+    """A staff role: publisher, product, accounts or admin. Subscribers and customers have none."""
+
+    __tablename__ = "roles"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40), unique=True)
+
+
+class Organization(Base):
+    """A customer of the vendor: one company, with any number of people and contracts."""
+
+    __tablename__ = "organizations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200), unique=True)
+    created_at: Mapped[datetime]
+
+
+class User(Base, UserMixin):
+    """A person, known by an address. Everybody who is mailed is a row here, with or without a password.
+
+    `email` is stored normalised and in lower case. `fs_uniquifier` names the person in session cookies and signed links;
+    a new one makes all of them worthless.
+    """
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(sa.String(254), unique=True)
+    name: Mapped[str] = mapped_column(sa.String(120), default="")
+    password: Mapped[str | None] = mapped_column(sa.String(255))
+    active: Mapped[bool] = mapped_column(default=True)
+    fs_uniquifier: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    organization_id: Mapped[int | None] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
+    time_zone: Mapped[str | None] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    failed_sign_ins: Mapped[int] = mapped_column(default=0)
+    sign_in_locked_until: Mapped[datetime | None]
+
+    organization: Mapped[Organization | None] = relationship(lazy="joined")
+    roles: Mapped[list[Role]] = relationship(secondary=roles_users, lazy="selectin")  # type: ignore[assignment]
+
+    @property
+    def label(self) -> str:
+        """What to call the person on pages and in mails."""
+        return self.name or self.email
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        return frozenset(role.name for role in self.roles)
+
+    @property
+    def is_staff(self) -> bool:
+        return bool(self.roles)
+
+
+class UserSession(Base):
+    """One sign-in on one device. The session cookie names it by a token; the row decides whether it still counts."""
+
+    __tablename__ = "user_sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    device: Mapped[str] = mapped_column(sa.String(200), default="")
+
+
+class Contract(Base):
+    """Priority support for one product, bought by one organisation.
+
+    Whether it is active is derived from its terms and the two instants below, never stored.
+    """
+
+    __tablename__ = "contracts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
+    product_id: Mapped[int] = mapped_column(sa.ForeignKey("products.id"), index=True)
+    time_zone: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    suspended_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+
+    organization: Mapped[Organization] = relationship()
+    product: Mapped[Product] = relationship()
+    terms: Mapped[list["Term"]] = relationship(order_by="Term.starts_on")
+
+
+class Term(Base):
+    """A stretch of a contract, both days covered, midnight to midnight in the contract's zone.
+
+    Terms of one contract do not overlap; `portal.account.contracts` sees to it under a lock of the contract.
+    """
+
+    __tablename__ = "terms"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"))
+    starts_on: Mapped[date]
+    ends_on: Mapped[date]
+    price_cents: Mapped[int] = mapped_column(default=49_500)
+    currency: Mapped[str] = mapped_column(sa.String(3), default="USD")
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.UniqueConstraint("contract_id", "starts_on"),
+        sa.CheckConstraint("ends_on >= starts_on", name="ends_after_start"),
+    )
+
+
+class Contact(Base):
+    """A person named to a seat of a contract. A released row stays as history."""
+
+    __tablename__ = "contacts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
+    seat: Mapped[int]
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    named_at: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="joined")
+    contract: Mapped[Contract] = relationship()
+
+    __table_args__ = (
+        sa.CheckConstraint("seat IN (1, 2)", name="two_seats"),
+        sa.Index(
+            "uq_contacts_live_seat", "contract_id", "seat", unique=True,
+            sqlite_where=sa.text("released_at IS NULL"), postgresql_where=sa.text("released_at IS NULL"),
+        ),
+        sa.Index(
+            "uq_contacts_live_user", "contract_id", "user_id", unique=True,
+            sqlite_where=sa.text("released_at IS NULL"), postgresql_where=sa.text("released_at IS NULL"),
+        ),
+    )  # fmt: skip
+
+
+class Invitation(Base):
+    """An invitation to take a seat: single use, a hash of its token, bound to the contact's row.
+
+    The token itself stands nowhere: it is derived from `nonce` and the secret key when the mail is sent (`tokens.derive_token`).
+    """
+
+    __tablename__ = "invitations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contacts.id"), index=True)
+    nonce: Mapped[str] = mapped_column(sa.String(64))
+    token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    contact: Mapped[Contact] = relationship()
+
+
+class AccessToken(Base):
+    """A personal token for downloads and feeds outside the browser, bound to a contact's row: it dies with the seat."""
+
+    __tablename__ = "access_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contacts.id"), index=True)
+    label: Mapped[str] = mapped_column(sa.String(80))
+    token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    contact: Mapped[Contact] = relationship()

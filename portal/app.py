@@ -1,0 +1,132 @@
+"""The application: everything is wired here, and nowhere else.
+
+Lower floors never import higher ones; what must go upward is registered in this module.
+"""
+
+import logging
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal import config, database, storage
+from portal.account import invitations, sessions, signing_in
+from portal.account import staff as account_staff
+from portal.account import views as account_views
+from portal.beta import views as beta_views
+from portal.config import Settings
+from portal.extensions import bootstrap, csrf, limiter, mail, migrate, queue
+from portal.feedback import announcements as feedback_announcements
+from portal.feedback import staff as feedback_staff
+from portal.feedback import views as feedback_views
+from portal.home import views as home_views
+from portal.notices import outbox, smtp
+from portal.notices import staff as notices_staff
+from portal.notices import views as notices_views
+from portal.products import staff as products_staff
+from portal.releases import announcements as release_announcements
+from portal.releases import staff as releases_staff
+from portal.releases import views as releases_views
+from portal.web import errors, filters, frame, guards, headers, health, icons
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+DELIVER = "deliver"
+FORM_BYTES = 2_000_000
+
+BLUEPRINTS = (
+    home_views.blueprint,
+    home_views.staff_blueprint,
+    releases_views.blueprint,
+    releases_staff.blueprint,
+    beta_views.blueprint,
+    feedback_views.blueprint,
+    feedback_staff.blueprint,
+    account_views.blueprint,
+    account_staff.contracts,
+    account_staff.customers,
+    notices_views.blueprint,
+    notices_staff.blueprint,
+    products_staff.blueprint,
+    health.blueprint,
+    icons.blueprint,
+)
+
+NAVIGATION = (
+    frame.Entry("Home", "home.index", 10),
+    frame.Entry("Beta", "beta.index", 20),
+    frame.Entry("Releases", "releases.index", 30),
+    frame.Entry("Feedback", "feedback.index", 40),
+    frame.Entry("Contract", "account.contracts", 50),
+    frame.Entry("Home", "home_staff.index", 10, staff=True),
+    frame.Entry("Releases", "releases_staff.index", 20, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
+    frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
+    frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
+    frame.Entry("Notices", "notices_staff.index", 60, staff=True, shown=guards.holds_role("publisher")),
+)
+ACCOUNT_MENU = (
+    frame.Entry("Notices", "notices.preferences", 10),
+    frame.Entry("Profile and time zone", "account.profile", 20),
+    frame.Entry("Password and sessions", "account.security", 30),
+)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the portal from `settings`, or from the environment.
+
+    Raises ConfigurationError when a setting is unsafe. Opens no connection and sends nothing.
+    """
+    settings = settings or config.load()
+    logging.getLogger("portal").setLevel(settings.log_level)
+    app = Flask("portal")
+    app.extensions["portal.settings"] = settings
+    app.config.update(flask_config(settings))
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+    database.init_app(app, settings)
+    migrate.init_app(app, database.db, directory=str(MIGRATIONS))
+    storage.init_app(app, settings)
+    mail.init_app(app)
+    queue.init_app(app, settings)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    bootstrap.init_app(app)
+    signing_in.init_app(app, settings)
+    sessions.init_app(app, settings)
+
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    guards.init_app(app)
+    headers.init_app(app, settings)
+    errors.init_app(app)
+    filters.init_app(app, settings)
+    frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
+    _register_across_floors()
+    return app
+
+
+def flask_config(settings: Settings) -> dict[str, object]:
+    """Translate our settings into those of Flask and its extensions."""
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "MAX_CONTENT_LENGTH": FORM_BYTES,
+        "MAX_FORM_MEMORY_SIZE": FORM_BYTES,
+        "SESSION_COOKIE_NAME": "__Host-portal" if settings.is_https else "portal",
+        "SESSION_COOKIE_SECURE": settings.is_https,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "WTF_CSRF_TIME_LIMIT": None,
+        "BOOTSTRAP_SERVE_LOCAL": True,
+        "SEND_FILE_MAX_AGE_DEFAULT": 3600,
+        "RATELIMIT_STORAGE_URI": settings.rate_limit_url,
+        **smtp.flask_mail_config(settings),
+    }
+
+
+def _register_across_floors() -> None:
+    """Hand to lower floors what they need of higher ones."""
+    outbox.on_enqueue(lambda: queue.wake(DELIVER))
+    for module in (invitations, signing_in, release_announcements, feedback_announcements):
+        module.register_kinds()

@@ -1,0 +1,203 @@
+"""Every setting of the portal: its name, type, default and meaning.
+
+Settings come from the environment and from a `.env` file (the working directory's, then the one in `DATA_DIR`);
+the environment wins. They are read once, and unsafe ones are refused before anything starts.
+`docs/configuration.md` and `.env.example` list them; a test holds the lists equal.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+MINIMUM_SECRET_LENGTH = 32
+
+
+class ConfigurationError(Exception):
+    """A setting is missing, unreadable or unsafe. The message says which, and what to do."""
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings, typed. The environment variable is the attribute's name in capitals."""
+
+    data_dir: Path = _setting(Path("instance"), "Directory in which the embedded defaults of the database, the queue and the builds lie.")
+    database_url: str = _setting(
+        "", "SQLAlchemy address of the database. Empty: SQLite at DATA_DIR/portal.db. Production: postgresql+psycopg://…"
+    )
+    database_pool_size: int = _setting(0, "Database connections a process may hold. 0: one per web thread on SQLite, 20 on PostgreSQL.")
+    queue_url: str = _setting(
+        "", "Where workers are woken. Empty: SQLite at DATA_DIR/queue.db, or the database itself when that is PostgreSQL."
+    )
+    storage_url: str = _setting("", "Where the bytes of builds lie. Empty: DATA_DIR/builds. Otherwise file:///path.")
+    smtp_url: str = _setting(
+        "smtp://localhost:25", "Mail relay: smtp://, smtp+starttls:// or smtps://, with user:password@ where it asks for a log-in."
+    )
+    smtp_timeout: int = _setting(30, "Seconds to wait for any answer of the mail relay.")
+    public_url: str = _setting(
+        "http://127.0.0.1:8000", "Address people reach the portal at. Links in mails are built on it, whatever the Host header says."
+    )
+    secret_key: str = _setting("", "At least 32 random characters. Signs cookies and the links in mails; keep it when you move the portal.")
+    vendor_name: str = _setting("Your company", "Name of the vendor, as shown on pages and in mails.")
+    portal_name: str = _setting("Portal", "Name of the portal, as shown beside the vendor's.")
+    vendor_address: str = _setting("", "Postal address at the foot of each mail; many countries ask for one.")
+    support_email: str = _setting("support@example.org", "Address that pages and mails send people to when they need a human.")
+    mail_from: str = _setting("releases@example.org", "Sender's address of every mail.")
+    mail_reply_to: str = _setting("", "Where replies to mails go. Empty: SUPPORT_EMAIL.")
+    default_time_zone: str = _setting("Europe/Berlin", "IANA zone for people who have chosen none, and for new contracts.")
+    max_build_bytes: int = _setting(
+        4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read."
+    )
+    web_host: str = _setting("127.0.0.1", "Address `portal serve` listens on.")
+    web_port: int = _setting(8000, "Port `portal serve` listens on.")
+    web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.")
+    web_threads: int = _setting(256, "Threads per web process; each download or page takes one while it runs.")
+    worker_threads: int = _setting(2, "Tasks one worker process runs side by side.")
+    rate_limit_url: str = _setting(
+        "memory://", "Where request counts by address are kept: memory:// for one process, redis://… for several."
+    )
+    sign_in_limit: str = _setting("20 per minute", "Sign-in attempts from one address, whoever they are for.")
+    sign_in_failures: int = _setting(6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.")
+    sign_in_lock_minutes: int = _setting(15, "Minutes for which sign-in stays locked.")
+    session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.")
+    session_days: int = _setting(14, "Days after which a session ends in any case.")
+    invitation_days: int = _setting(7, "Days for which an invitation can be accepted.")
+    proxy_hops: int = _setting(0, "Reverse proxies in front of the portal whose X-Forwarded-* headers are believed.")
+    accel_prefix: str = _setting(
+        "", "nginx location (such as /_builds/) that serves the builds directory by X-Accel-Redirect. Empty: the portal sends them itself."
+    )
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def database(self) -> str:
+        """The database address with the embedded default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'portal.db'}"
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    @property
+    def queue(self) -> str:
+        """The queue address with the default filled in: beside the database."""
+        if self.queue_url:
+            return self.queue_url
+        if self.uses_sqlite:
+            return f"sqlite:///{self.data_dir.absolute() / 'queue.db'}"
+        return self.database
+
+    @property
+    def builds_dir(self) -> Path:
+        """The directory of the builds' bytes.
+
+        Raises ConfigurationError for a storage address of another scheme than `file`.
+        """
+        if not self.storage_url:
+            return self.data_dir.absolute() / "builds"
+        parts = urlsplit(self.storage_url)
+        if parts.scheme != "file" or not parts.path:
+            raise ConfigurationError(f"STORAGE_URL is {self.storage_url!r}; it must be empty or file:///path.")
+        return Path(parts.path)
+
+    @property
+    def reply_to(self) -> str:
+        return self.mail_reply_to or self.support_email
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @property
+    def public_host(self) -> str:
+        """Host name of PUBLIC_URL, for Message-ID and List-Id."""
+        return urlsplit(self.public_url).hostname or "localhost"
+
+    @property
+    def pool_size(self) -> int:
+        if self.database_pool_size:
+            return self.database_pool_size
+        return self.web_threads if self.uses_sqlite else 20
+
+    def check(self) -> "Settings":
+        """Return the settings, or raise ConfigurationError at the first unsafe one."""
+        if len(self.secret_key) < MINIMUM_SECRET_LENGTH:
+            raise ConfigurationError(
+                "SECRET_KEY must have at least 32 characters. Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        public = urlsplit(self.public_url)
+        if public.scheme not in {"http", "https"} or not public.hostname:
+            raise ConfigurationError(f"PUBLIC_URL is {self.public_url!r}; it must start with https:// and name a host.")
+        if public.scheme == "http" and public.hostname not in LOOPBACK:
+            raise ConfigurationError("PUBLIC_URL must start with https:// (http:// is accepted for this machine alone).")
+        if urlsplit(self.smtp_url).scheme not in {"smtp", "smtp+starttls", "smtps"}:
+            raise ConfigurationError("SMTP_URL must start with smtp://, smtp+starttls:// or smtps://.")
+        if self.web_processes > 1 and self.rate_limit_url.startswith("memory"):
+            raise ConfigurationError(
+                "WEB_PROCESSES is above 1, so RATE_LIMIT_URL must name a Redis; in memory each process would count alone."
+            )
+        try:
+            ZoneInfo(self.default_time_zone)
+        except (KeyError, ValueError, OSError):
+            raise ConfigurationError(f"DEFAULT_TIME_ZONE is {self.default_time_zone!r}, which is no IANA time zone.") from None
+        for name in (
+            "web_threads",
+            "web_processes",
+            "worker_threads",
+            "max_build_bytes",
+            "sign_in_failures",
+            "session_idle_hours",
+            "session_days",
+            "invitation_days",
+        ):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name.upper()} must be 1 or more.")
+        self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
+        return self
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    if kind is int:
+        try:
+            return int(text.replace("_", ""))
+        except ValueError:
+            raise ConfigurationError(f"{name} is {text!r}; it must be a whole number.") from None
+    return Path(text) if kind is Path else text
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment` (default: the process's, then `.env` files) and check them.
+
+    Raises ConfigurationError naming the setting at fault.
+    """
+    return read(environment).check()
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings without checking whether a server could safely start on them."""
+    given: dict[str, str] = {}
+    if environment is None:
+        environment = os.environ
+        given = _env_file(Path(".env"))
+        data_dir = environment.get("DATA_DIR") or given.get("DATA_DIR") or str(Settings.data_dir)
+        given = {**_env_file(Path(data_dir) / ".env"), **given}
+    given = {**given, **environment}
+    values = {
+        setting.name: _parse(setting.name.upper(), setting.type, given[setting.name.upper()])
+        for setting in fields(Settings)
+        if given.get(setting.name.upper())
+    }
+    return Settings(**values)
+
+
+def _env_file(path: Path) -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(path).items() if value is not None} if path.is_file() else {}

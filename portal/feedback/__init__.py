@@ -1,0 +1,1 @@
+"""The board: what subscribers ask for, and what becomes of it."""

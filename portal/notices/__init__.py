@@ -1,0 +1,1 @@
+"""Topics, subscriptions and the outbox: mail that is never lost and never doubled."""

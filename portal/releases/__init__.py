@@ -1,0 +1,1 @@
+"""What exists: releases, their builds, and who downloaded which."""

@@ -1,0 +1,112 @@
+"""Releases, builds and the ledger of downloads."""
+
+import enum
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from portal.database import Base, text_enum
+from portal.products.models import Product
+
+
+class Channel(enum.StrEnum):
+    STABLE = "stable"
+    BETA = "beta"
+
+
+class Kind(enum.StrEnum):
+    """How far a release moves: 16.0 is major, 15.3 minor, 15.2.1 a point release."""
+
+    MAJOR = "major"
+    MINOR = "minor"
+    POINT = "point"
+
+
+class ReleaseState(enum.StrEnum):
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    WITHDRAWN = "withdrawn"
+
+
+class Release(Base):
+    """A version of a product.
+
+    `version` is the normalised spelling of PEP 440 (`15.3b2`), as in URLs; `version_key` is equal for equal versions
+    (15.2 and 15.2.0) and sorts as text the way versions sort, so the database orders and holds "one release per version".
+    """
+
+    __tablename__ = "releases"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[int] = mapped_column(sa.ForeignKey("products.id"))
+    version: Mapped[str] = mapped_column(sa.String(60))
+    version_key: Mapped[str] = mapped_column(sa.String(200))
+    channel: Mapped[Channel] = mapped_column(text_enum(Channel))
+    kind: Mapped[Kind] = mapped_column(text_enum(Kind))
+    state: Mapped[ReleaseState] = mapped_column(text_enum(ReleaseState), default=ReleaseState.DRAFT)
+    summary: Mapped[str] = mapped_column(sa.String(300), default="")
+    notes: Mapped[str] = mapped_column(sa.Text, default="")
+    known_issues: Mapped[str] = mapped_column(sa.Text, default="")
+    what_to_test: Mapped[str] = mapped_column(sa.Text, default="")
+    expires_on: Mapped[date | None]
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    edited_at: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(default=1)
+    published_at: Mapped[datetime | None] = mapped_column(index=True)
+    published_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    notes_corrected_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_reason: Mapped[str | None] = mapped_column(sa.Text)
+
+    product: Mapped[Product] = relationship(lazy="joined")
+    builds: Mapped[list["Build"]] = relationship(order_by="Build.id")
+
+    __table_args__ = (
+        sa.UniqueConstraint("product_id", "version_key"),
+        sa.Index("ix_releases_product_state", "product_id", "state", "channel"),
+    )
+
+
+class Build(Base):
+    """A file of a release. Its bytes lie in storage under `sha256`; the name is only what people see."""
+
+    __tablename__ = "builds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release_id: Mapped[int] = mapped_column(sa.ForeignKey("releases.id"))
+    filename: Mapped[str] = mapped_column(sa.String(200))
+    platform: Mapped[str] = mapped_column(sa.String(80), default="")
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    created_at: Mapped[datetime]
+    created_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+
+    release: Mapped[Release] = relationship(overlaps="builds")
+
+    __table_args__ = (sa.UniqueConstraint("release_id", "filename"),)
+
+
+class Download(Base):
+    """One person taking one build, however often it was resumed.
+
+    `contract_id` is the contract it was taken under, None for stable builds taken without one. `ranges` are the byte ranges
+    granted, as [[first, last], …]. `completed_at` is known only where the portal itself sends the bytes. `open_key` is unique
+    while the download is open, so parallel requests meet in one row.
+    """
+
+    __tablename__ = "downloads"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    build_id: Mapped[int] = mapped_column(sa.ForeignKey("builds.id"), index=True)
+    user_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    contract_id: Mapped[int | None] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
+    started_at: Mapped[datetime]
+    last_request_at: Mapped[datetime]
+    ranges: Mapped[list[Any]] = mapped_column(sa.JSON, default=list)
+    completed_at: Mapped[datetime | None]
+    open_key: Mapped[str | None] = mapped_column(sa.String(80), unique=True)
+
+    build: Mapped[Build] = relationship()

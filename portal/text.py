@@ -1,0 +1,22 @@
+"""Single-line text from people: trimmed, bounded, and free of control characters."""
+
+import unicodedata
+
+from portal.errors import Invalid
+
+# Format characters that reorder or hide text (RTL override and its kin) make one name look like another.
+_BANNED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_ALLOWED_FORMAT = {"\u200c", "\u200d"}  # zero-width (non-)joiners, which some scripts need
+
+
+def clean_line(text: str, field: str, limit: int, *, required: bool = True) -> str:
+    """Return `text` trimmed. Raises Invalid if it is empty (when required), longer than `limit` characters, or holds controls."""
+    text = unicodedata.normalize("NFC", text).strip()
+    label = field.replace("_", " ")
+    if any(unicodedata.category(c) in _BANNED and c not in _ALLOWED_FORMAT for c in text):
+        raise Invalid(f"The {label} holds line breaks or other control characters. Take them out.", field)
+    if required and not text:
+        raise Invalid(f"Enter the {label}.", field)
+    if len(text) > limit:
+        raise Invalid(f"The {label} has {len(text)} characters; {limit} is the most.", field)
+    return text

@@ -1,0 +1,1 @@
+"""HTTP only: guards, error pages, headers, the frame, template filters."""

@@ -1,0 +1,76 @@
+"""What every page shows around its content: brand, navigation, account menu, time zone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import Flask, request, url_for
+from flask_login import current_user
+
+from portal.config import Settings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in the navigation. Features register theirs; `shown` says for whom."""
+
+    label: str
+    endpoint: str
+    order: int
+    staff: bool = False
+    shown: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True)
+class Link:
+    label: str
+    url: str
+    current: bool = False
+
+
+@dataclass
+class Frame:
+    vendor_name: str
+    portal_name: str
+    support_email: str
+    home_url: str
+    time_zone: str
+    time_zone_url: str
+    signed_in: bool
+    staff: bool
+    account_label: str | None = None
+    account_email: str | None = None
+    account_links: list[Link] = field(default_factory=list)
+    nav: list[Link] = field(default_factory=list)
+
+
+def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account_entries: tuple[Entry, ...]) -> None:
+    """Give every template a `frame`, with the `entries` that the reader may follow."""
+    ordered = sorted(entries, key=lambda entry: entry.order)
+
+    @app.context_processor
+    def add_frame() -> dict[str, Frame]:
+        signed_in = bool(current_user.is_authenticated)
+        staff = signed_in and current_user.is_staff
+        frame = Frame(
+            vendor_name=settings.vendor_name,
+            portal_name=settings.portal_name,
+            support_email=settings.support_email,
+            home_url=url_for("home.index"),
+            time_zone=(signed_in and current_user.time_zone) or settings.default_time_zone,
+            time_zone_url=url_for("account.profile"),
+            signed_in=signed_in,
+            staff=staff,
+        )
+        if signed_in:
+            organization = current_user.organization
+            frame.account_label = organization.name if organization and not staff else current_user.label
+            frame.account_email = current_user.email
+            frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries]
+            frame.nav = [_link(entry) for entry in ordered if entry.staff == staff and entry.shown()]
+        return {"frame": frame}
+
+
+def _link(entry: Entry) -> Link:
+    here = request.endpoint or ""
+    in_section = here.partition(".")[0] == entry.endpoint.partition(".")[0]
+    return Link(entry.label, url_for(entry.endpoint), current=in_section)

