@@ -1,0 +1,49 @@
+"""The `portal` command. Each feature brings its own group; this module only gathers them.
+
+Exit codes: 0 done, 1 refused (the reason on stderr), 2 wrong usage.
+"""
+
+from typing import Any
+
+import click
+from flask.cli import AppGroup, ScriptInfo
+from flask_migrate import upgrade
+
+from portal.app import create_app
+from portal.config import ConfigurationError
+from portal.errors import PortalError
+
+
+class PortalGroup(click.Group):
+    """Builds the app only for commands that use it, and turns what the portal refuses into exit code 1, never a traceback."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        extra.setdefault("obj", ScriptInfo(create_app=create_app, set_debug_flag=False, load_dotenv_defaults=False))
+        return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (PortalError, ConfigurationError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=PortalGroup)
+def main() -> None:
+    """Run and manage the portal. Settings come from the environment and from .env files."""
+
+
+database = AppGroup("db", help="The database.")
+
+
+@database.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the database's tables up to date."""
+    upgrade()
+    click.echo("The database is up to date.")
+
+
+COMMANDS: tuple[click.Command, ...] = (database,)
+
+for command in COMMANDS:
+    main.add_command(command)
