@@ -1,7 +1,6 @@
 """Every setting of the portal: its name, type, default and meaning.
 
-Settings come from the environment and from a `.env` file (the working directory's, then the one in `DATA_DIR`);
-the environment wins. They are read once, and unsafe ones are refused before anything starts.
+Settings come from the environment, then from `.env` in `DATA_DIR`, then from `.env` in the working directory. They are read once, and unsafe ones are refused before anything starts.
 `docs/configuration.md` and `.env.example` list them; a test holds the lists equal.
 """
 
@@ -189,7 +188,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         environment = os.environ
         given = _env_file(Path(".env"))
         data_dir = environment.get("DATA_DIR") or given.get("DATA_DIR") or str(Settings.data_dir)
-        given = {**_env_file(Path(data_dir) / ".env"), **given}
+        given = {**given, **_env_file(Path(data_dir) / ".env")}
     given = {**given, **environment}
     values = {
         setting.name: _parse(setting.name.upper(), setting.type, given[setting.name.upper()])

@@ -1,0 +1,38 @@
+"""The web server: gunicorn with threads, since a download holds its thread for as long as the client takes."""
+
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from portal.app import create_app
+from portal.config import Settings
+
+
+class WebServer(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured from our settings instead of a file of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, Any] = {
+            "bind": f"{self.settings.web_host}:{self.settings.web_port}",
+            "workers": self.settings.web_processes,
+            "worker_class": "gthread",
+            "threads": self.settings.web_threads,
+            "graceful_timeout": 10,
+            "loglevel": "warning",
+            "proc_name": "portal",
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        return create_app(self.settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    WebServer(settings).run()

@@ -1,0 +1,69 @@
+"""Every setting is documented, and nothing documented is made up."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from portal.config import ConfigurationError, Settings, load, read
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {setting.name.upper() for setting in fields(Settings)}
+SAFE = {"SECRET_KEY": "x" * 40}
+
+
+def test_the_documentation_lists_exactly_the_settings() -> None:
+    documented = re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(NAMES)
+
+
+def test_the_documentation_gives_each_meaning_and_default() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for setting in fields(Settings):
+        assert setting.metadata["meaning"] in text, setting.name
+        default = f"`{setting.default}`" if str(setting.default) else "(empty)"
+        assert f"| `{setting.name.upper()}` | {default} |" in text, setting.name
+
+
+def test_the_example_file_lists_exactly_the_settings() -> None:
+    listed = re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY"),
+        ({"PUBLIC_URL": "http://portal.example.org"}, "PUBLIC_URL"),
+        ({"PUBLIC_URL": "portal.example.org"}, "PUBLIC_URL"),
+        ({"SMTP_URL": "mail.example.org"}, "SMTP_URL"),
+        ({"WEB_PROCESSES": "2"}, "RATE_LIMIT_URL"),
+        ({"WEB_THREADS": "many"}, "WEB_THREADS"),
+        ({"WEB_THREADS": "0"}, "WEB_THREADS"),
+        ({"DEFAULT_TIME_ZONE": "Mars/Olympus"}, "DEFAULT_TIME_ZONE"),
+        ({"STORAGE_URL": "ftp://builds.example.org"}, "STORAGE_URL"),
+    ],
+)
+def test_an_unsafe_setting_is_refused_by_name(given: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        load({**SAFE, **given})
+
+
+def test_the_environment_wins_over_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(
+        "VENDOR_NAME=from the working directory\nPORTAL_NAME=from the working directory\nMAIL_FROM=a@example.org\n"
+    )
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / ".env").write_text("VENDOR_NAME=from the data directory\nPORTAL_NAME=from the data directory\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(data_dir))
+    monkeypatch.setenv("VENDOR_NAME", "from the environment")
+    settings = read()
+    assert (settings.vendor_name, settings.portal_name, settings.mail_from) == (
+        "from the environment",
+        "from the data directory",
+        "a@example.org",
+    )
