@@ -1,4 +1,4 @@
-"""Single-line text from people: trimmed, bounded, and free of control characters."""
+"""Text from people: trimmed, bounded, and free of control characters."""
 
 import unicodedata
 
@@ -19,4 +19,21 @@ def clean_line(text: str, field: str, limit: int, *, required: bool = True) -> s
         raise Invalid(f"Enter the {label}.", field)
     if len(text) > limit:
         raise Invalid(f"The {label} has {len(text)} characters; {limit} is the most.", field)
+    return text
+
+
+def clean_text(text: str, field: str, limit: int, *, required: bool = True) -> str:
+    """Return text of several lines, trimmed, with line ends as `\\n`.
+
+    Raises Invalid if it is empty (when required), longer than `limit` characters, or holds control characters other than
+    line ends and tabs (PostgreSQL stores no NUL).
+    """
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    label = field.replace("_", " ")
+    if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t" for c in text):
+        raise Invalid(f"The {label} holds control characters. Take them out.", field)
+    if required and not text:
+        raise Invalid(f"Enter the {label}.", field)
+    if len(text) > limit:
+        raise Invalid(f"The {label} has {len(text):,} characters; {limit:,} is the most. Shorten it.", field)
     return text
