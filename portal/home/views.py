@@ -1,23 +1,29 @@
-"""The first page after signing in."""
+"""The first page after signing in: the subscriber's, and the staff's."""
 
-from flask import Blueprint
+from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user
 
-from portal.web.guards import protect, public, staff
+from portal import clock
+from portal.home import dashboard, duties
+from portal.web.guards import protect, signed_in, staff
 
-blueprint = Blueprint("home", __name__, url_prefix="")
-protect(blueprint, public)
-
-
-@blueprint.get("/")
-def index() -> ResponseReturnValue:
-    return "not built yet"
-
-
+blueprint = Blueprint("home", __name__)
+protect(blueprint, signed_in)
 staff_blueprint = Blueprint("home_staff", __name__, url_prefix="/staff")
 protect(staff_blueprint, staff())
 
 
+@blueprint.get("/")
+def index() -> ResponseReturnValue:
+    """Answer at a glance what a person came for; staff have a page of their own."""
+    if current_user.is_staff:
+        return redirect(url_for("home_staff.index"))
+    now = clock.now()
+    return render_template("home/index.html", home=dashboard.assemble(current_user, now), today=now)
+
+
 @staff_blueprint.get("/", endpoint="index")
 def staff_index() -> ResponseReturnValue:
-    return "not built yet"
+    """Show what waits for somebody, each line a link to the act that resolves it."""
+    return render_template("home/staff.html", duties=duties.collect(clock.now()), today=clock.now())

@@ -1,0 +1,165 @@
+"""What the subscriber's home page says at a glance: what can I download, what is new, is my contract alive, what became
+of my feedback.
+
+Each part is one statement or two, however much there is to show.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from portal.account.contracts import Standing, contracts_of, standing
+from portal.account.models import Contact, Contract, Invitation, User
+from portal.database import db
+from portal.feedback.access import Viewer, show_status, status_shown_to, viewer_of, visible_to
+from portal.feedback.models import Item, Status, Vote
+from portal.notices.models import Subscription, Topic
+from portal.products.models import Product
+from portal.releases.models import Channel, Release, ReleaseState
+
+LATEST_ITEMS = 5
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A named contact, and the invitation that waits for an answer, if one does."""
+
+    contact: Contact
+    invitation: Invitation | None
+
+
+@dataclass(frozen=True)
+class ContractCard:
+    """A contract of the person, how it stands today, and its seats."""
+
+    contract: Contract
+    standing: Standing
+    seats: list[Seat]
+
+
+@dataclass(frozen=True)
+class FeedbackLine:
+    """An item the organisation voted for, with the status as this reader sees it."""
+
+    item: Item
+    status: Status
+    version: str
+
+
+@dataclass(frozen=True)
+class FeedbackSummary:
+    """The latest items the organisation voted for, and how many stand where."""
+
+    lines: list[FeedbackLine] = field(default_factory=list)
+    total: int = 0
+    shipped: int = 0
+    in_beta: int = 0
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Everything the home page shows to one person."""
+
+    contracts: list[ContractCard]
+    betas: list[Release]
+    stable: list[Release]
+    feedback: FeedbackSummary
+    topics: list[tuple[Product, dict[Topic, bool]]]
+
+
+def assemble(person: User, now: datetime) -> Dashboard:
+    """Gather the home page of `person` at `now`."""
+    contracts = contracts_of(person)
+    seats = _seats(contracts)
+    cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
+    viewer = viewer_of(person, now)
+    entitled = set(viewer.contracts)
+    newest = _newest_releases()
+    stable = {release.product_id: release for release in newest if release.channel is Channel.STABLE}
+    betas = [
+        release for release in newest
+        if release.channel is Channel.BETA and release.product_id in entitled and not _superseded(release, stable)
+    ]  # fmt: skip
+    mine = {contract.product_id: contract.product for contract in contracts}
+    return Dashboard(
+        contracts=cards,
+        betas=betas,
+        stable=[release for product_id, release in stable.items() if not mine or product_id in mine],
+        feedback=_feedback(viewer, contracts),
+        topics=_topics(person, mine),
+    )
+
+
+def _superseded(beta: Release, stable: dict[int, Release]) -> bool:
+    """Whether the final of a beta, or something later, is out."""
+    final = stable.get(beta.product_id)
+    return final is not None and final.version_key > beta.version_key
+
+
+def _newest_releases() -> list[Release]:
+    """Return the newest published release of each product and channel, with its builds."""
+    newest = (
+        sa.select(Release.product_id, Release.channel, sa.func.max(Release.version_key).label("version_key"))
+        .where(Release.state == ReleaseState.PUBLISHED)
+        .group_by(Release.product_id, Release.channel)
+        .subquery()
+    )
+    statement = (
+        sa.select(Release)
+        .join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
+        .options(selectinload(Release.builds))
+        .order_by(Release.published_at.desc())
+    )
+    return list(db.session.scalars(statement))
+
+
+def _seats(contracts: list[Contract]) -> dict[int, list[Seat]]:
+    waiting = sa.and_(
+        Invitation.contact_id == Contact.id, Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), User.password.is_(None)
+    )
+    rows = db.session.execute(
+        sa.select(Contact, Invitation)
+        .join(User, User.id == Contact.user_id)
+        .outerjoin(Invitation, waiting)
+        .where(Contact.contract_id.in_([contract.id for contract in contracts]), Contact.released_at.is_(None))
+        .order_by(Contact.seat)
+    )
+    seats: dict[int, list[Seat]] = {}
+    for contact, invitation in rows:
+        seats.setdefault(contact.contract_id, []).append(Seat(contact, invitation))
+    return seats
+
+
+def _feedback(viewer: Viewer, contracts: list[Contract]) -> FeedbackSummary:
+    if not viewer.may_read:
+        return FeedbackSummary()
+    voted = sa.exists().where(
+        Vote.item_id == Item.id, Vote.contract_id.in_([contract.id for contract in contracts]), Vote.withdrawn_at.is_(None)
+    )
+    mine = sa.and_(voted, visible_to(viewer))
+    shown = status_shown_to(viewer)
+    counts = dict(db.session.execute(sa.select(shown, sa.func.count()).where(mine).group_by(shown)).tuples().all())
+    latest = sa.select(Item).where(mine).order_by(Item.changed_at.desc(), Item.id.desc()).limit(LATEST_ITEMS)
+    return FeedbackSummary(
+        lines=[FeedbackLine(item, *_shown(viewer, item)) for item in db.session.scalars(latest)],
+        total=sum(counts.values()),
+        shipped=counts.get(Status.SHIPPED, 0),
+        in_beta=counts.get(Status.IN_BETA, 0),
+    )
+
+
+def _shown(viewer: Viewer, item: Item) -> tuple[Status, str]:
+    return show_status(viewer, item.product_id, item.status, item.status_version)
+
+
+def _topics(person: User, products: dict[int, Product]) -> list[tuple[Product, dict[Topic, bool]]]:
+    rows = db.session.scalars(sa.select(Subscription).where(Subscription.user_id == person.id, Subscription.product_id.in_(products)))
+    chosen: dict[int, dict[Topic, bool]] = {}
+    for row in rows:
+        chosen.setdefault(row.product_id, {})[row.topic] = row.wanted
+    return [
+        (product, {topic: chosen.get(product.id, {}).get(topic, False) for topic in Topic})
+        for product in sorted(products.values(), key=lambda product: product.name)
+    ]
