@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import config, database, storage
-from portal.account import invitations, sessions, signing_in
+from portal.account import contacts, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
 from portal.beta import views as beta_views
@@ -94,7 +94,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter.init_app(app)
     bootstrap.init_app(app)
     signing_in.init_app(app, settings)
-    sessions.init_app(app, settings)
+    session_cookie.init_app(app, settings)
 
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -128,5 +128,5 @@ def flask_config(settings: Settings) -> dict[str, object]:
 def _register_across_floors() -> None:
     """Hand to lower floors what they need of higher ones."""
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
-    for module in (invitations, signing_in, release_announcements, feedback_announcements):
+    for module in (invitations, contacts, signing_in, release_announcements, feedback_announcements):
         module.register_kinds()

@@ -4,19 +4,25 @@ The database holds the limit of two seats (a check and two partial unique indexe
 the refusal friendly.
 """
 
-import uuid
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from portal import audit
-from portal.account import invitations, people
+from portal.account import invitations, people, sessions
 from portal.account.contracts import lock_contract
-from portal.account.models import SEATS, AccessToken, Contact, Contract, User, UserSession
+from portal.account.models import SEATS, AccessToken, Contact, Contract, User
 from portal.database import db
-from portal.errors import Conflict, Invalid
-from portal.notices import subscriptions
+from portal.errors import Conflict, Invalid, NotFound
+from portal.notices import outbox, subscriptions
+from portal.notices.kinds import Kind, register
+from portal.notices.models import Notice
 from portal.text import clean_line
+
+RELEASED = "contact_released"
+NAMED = "contact_named"
 
 
 def name_contact(
@@ -26,11 +32,13 @@ def name_contact(
 
     Notices start at once; the invitation is only about signing in. Somebody who already has a password is told by the same
     mail, without having to choose one.
-    Raises Conflict when both seats are taken or the person already holds one; Invalid for a bad name or address, or for
-    staff and people of another organisation.
+    Raises Conflict when both seats are taken, the person already holds one, or the contract is cancelled; Invalid for a bad
+    name or address, or for staff, closed accounts and people of another organisation.
     """
     clean_line(name, "name", 120)
     contract = lock_contract(contract.id)
+    if contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is cancelled, so nobody can be named to it.")
     person = people.find_or_add_person(email, name, contract.organization, now=now)
     _refuse_strangers(person, contract)
     taken = {contact.seat: contact for contact in live_contacts(contract.id)}
@@ -62,7 +70,7 @@ def release_contact(contact: Contact, *, actor: User | None, now: datetime) -> N
     if contact.released_at is not None:
         raise Conflict("This seat was released already.")
     contact.released_at = now
-    end_sessions(contact.user, now=now)
+    sessions.end_all(contact.user, now=now)
     invitations.revoke_open(contact.id, now=now)
     db.session.execute(
         sa.update(AccessToken).where(AccessToken.contact_id == contact.id, AccessToken.revoked_at.is_(None)).values(revoked_at=now)
@@ -71,11 +79,12 @@ def release_contact(contact: Contact, *, actor: User | None, now: datetime) -> N
         "contact.released", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
         seat=contact.seat, user_id=contact.user_id,
     )  # fmt: skip
+    _tell(RELEASED, contact.user_id, contact, actor=actor, now=now)
     db.session.flush()
 
 
 def replace_contact(contact: Contact, *, name: str, email: str, actor: User | None, now: datetime) -> Contact:
-    """Give a contact's seat to another person: release, name and invite as one act.
+    """Give a contact's seat to another person: release, name and invite as one act, and tell all three concerned.
 
     Raises what `release_contact` and `name_contact` raise; then nothing has changed.
     """
@@ -83,13 +92,59 @@ def replace_contact(contact: Contact, *, name: str, email: str, actor: User | No
         raise Conflict(f"{contact.user.email} already holds this seat.")
     contract, seat = contact.contract, contact.seat
     release_contact(contact, actor=actor, now=now)
-    return name_contact(contract, name=name, email=email, actor=actor, now=now, seat=seat)
+    named = name_contact(contract, name=name, email=email, actor=actor, now=now, seat=seat)
+    for colleague in live_contacts(contract.id):
+        if colleague.id != named.id:
+            _tell(NAMED, colleague.user_id, named, actor=actor, now=now)
+    return named
 
 
-def end_sessions(person: User, *, now: datetime) -> None:
-    """Sign a person out everywhere: all session rows end, and remembered cookies and signed links lose their subject."""
-    person.fs_uniquifier = uuid.uuid4().hex
-    db.session.execute(sa.update(UserSession).where(UserSession.user_id == person.id, UserSession.ended_at.is_(None)).values(ended_at=now))
+def correct_address(contact: Contact, email: str, *, actor: User | None, now: datetime) -> Contact:
+    """Give an invited contact the address that was meant, and send the invitation there; the old link stops working.
+
+    Mail that waits for the mistyped address goes to the right one, and nothing more is ever sent to the wrong one.
+    Raises Conflict for a contact who has accepted or was released, or an address that sits on the contract already; Invalid
+    for a bad address, staff, and people of another organisation.
+    """
+    contract = lock_contract(contact.contract_id)
+    db.session.refresh(contact)
+    if contact.released_at is not None:
+        raise Conflict("This seat was released already.")
+    before = contact.user
+    if before.password is not None:
+        raise Conflict(f"{before.email} has accepted the invitation. Replace the contact instead.")
+    address = people.normalize_email(email)
+    if address == before.email:
+        raise Invalid(f"The address is {address} already.", "email")
+    meant = people.find_person(address)
+    if meant is None and not _named_elsewhere(contact):
+        people.change_address(before, address)
+    else:
+        meant = meant or people.find_or_add_person(address, before.name, contract.organization, now=now)
+        _refuse_strangers(meant, contract)
+        if any(other.user_id == meant.id for other in live_contacts(contract.id)):
+            raise Conflict(f"{address} already holds a seat of contract {contract.number}.")
+        contact.user = meant
+        if not _named_elsewhere(contact, before):
+            before.active = False
+        db.session.flush()
+        subscriptions.start(meant.id, contract.product_id, subscriptions.CONTACT_TOPICS, now=now)
+    audit.record(
+        "contact.address_corrected", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
+        seat=contact.seat, user_id=contact.user_id,
+    )  # fmt: skip
+    invitations.invite(contact, actor=actor, now=now)
+    return contact
+
+
+def find_contact(contract: Contract, contact_id: int) -> Contact:
+    """Return a contact who holds a seat of `contract`. Raises NotFound for any other."""
+    contact = db.session.scalar(
+        sa.select(Contact).where(Contact.id == contact_id, Contact.contract_id == contract.id, Contact.released_at.is_(None))
+    )
+    if contact is None:
+        raise NotFound("There is no such contact.")
+    return contact
 
 
 def live_contacts(contract_id: int) -> list[Contact]:
@@ -101,7 +156,38 @@ def live_contacts(contract_id: int) -> list[Contact]:
     )
 
 
+def _named_elsewhere(contact: Contact, person: User | None = None) -> bool:
+    """Whether the contact's person (or `person`) has, or had, another seat than this one."""
+    person_id = person.id if person else contact.user_id
+    return bool(db.session.scalar(sa.select(sa.exists().where(Contact.user_id == person_id, Contact.id != contact.id))))
+
+
+def _tell(kind: str, user_id: int, about: Contact, *, actor: User | None, now: datetime) -> None:
+    person = sa.select(User.id, User.email, User.name).where(User.id == user_id)
+    outbox.enqueue(kind, person, context={"contact_id": about.id}, now=now, created_by_id=actor.id if actor else None)
+
+
+def _shared(notice: Notice) -> Mapping[str, Any]:
+    contact = db.session.get_one(Contact, notice.context["contact_id"])
+    contract = contact.contract
+    return {
+        "contact_name": contact.user.label,
+        "contract_number": contract.number,
+        "organization_name": contract.organization.name,
+        "product_name": contract.product.name,
+        "happened_at": notice.created_at,
+    }
+
+
+def register_kinds() -> None:
+    """Make this module's kinds of notices known."""
+    register(Kind(RELEASED, shared=_shared))
+    register(Kind(NAMED, shared=_shared))
+
+
 def _refuse_strangers(person: User, contract: Contract) -> None:
+    if not person.active:
+        raise Invalid(f"The account of {person.email} is closed. Open it again, or use another address.", "email")
     if person.is_staff:
         raise Invalid(f"{person.email} is a member of staff and cannot hold a customer's seat.", "email")
     if person.organization_id != contract.organization_id:

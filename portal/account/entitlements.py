@@ -65,7 +65,7 @@ class _Claim:
     terms: tuple[Term, ...]
 
 
-def decide(person: User | None, benefit: Benefit, product: Product, now: datetime) -> Decision:
+def decide(person: User | None, benefit: Benefit, product: Product, now: datetime, *, contact_id: int | None = None) -> Decision:
     """Answer whether `person` may have `benefit` of `product` at `now`, reading the database afresh.
 
     The conditions, in the order tested:
@@ -80,16 +80,30 @@ def decide(person: User | None, benefit: Benefit, product: Product, now: datetim
     8. a term covers today, as the calendar stands in the contract's zone.
 
     With several seats, one that passes them all is enough; otherwise the seat that came furthest gives the reason.
+    With `contact_id`, that seat alone counts: a personal token gives what its own seat gives, no more.
     `benefit` is asked for by name so that contracts of different scope can come without touching a caller.
     """
     if person is None or not getattr(person, "is_authenticated", True):
         return Decision(False, Reason.SIGNED_OUT)
     if not person.active:
         return Decision(False, Reason.ACCOUNT_CLOSED)
+    claims = [claim for claim in _claims(person) if contact_id in {None, claim.contact.id}]
+    if not claims:
+        return Decision(False, _reason_without_seat(person))
+    return max((_judge(claim, product.id, now) for claim in claims), key=_progress)
+
+
+def decide_for_any(person: User, benefit: Benefit, now: datetime) -> Decision:
+    """Answer as `decide` does for that product of the person's seats with which they come furthest.
+
+    For pages that show all products at once, and have one reason to give when there is nothing to show.
+    """
+    if not person.active:
+        return Decision(False, Reason.ACCOUNT_CLOSED)
     claims = _claims(person)
     if not claims:
         return Decision(False, _reason_without_seat(person))
-    return max((_judge(claim, product, now) for claim in claims), key=_progress)
+    return max((_judge(claim, claim.contract.product_id, now) for claim in claims), key=_progress)
 
 
 def _claims(person: User) -> list[_Claim]:
@@ -115,7 +129,7 @@ def _reason_without_seat(person: User) -> Reason:
     return Reason.NOT_A_CONTACT if db.session.scalar(contracts) else Reason.NO_CONTRACT
 
 
-def _judge(claim: _Claim, product: Product, now: datetime) -> Decision:
+def _judge(claim: _Claim, product_id: int, now: datetime) -> Decision:
     contract = claim.contract
 
     def refuse(reason: Reason, ended_on: date | None = None) -> Decision:
@@ -123,7 +137,7 @@ def _judge(claim: _Claim, product: Product, now: datetime) -> Decision:
 
     if claim.contact.released_at is not None:
         return refuse(Reason.SEAT_RELEASED)
-    if contract.product_id != product.id:
+    if contract.product_id != product_id:
         return refuse(Reason.WRONG_PRODUCT)
     if contract.suspended_at is not None:
         return refuse(Reason.SUSPENDED)

@@ -1,25 +1,38 @@
 """Invitations to take a seat: single use, and only the POST of a form uses one up."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
+from sqlalchemy.orm import joinedload
 
-from portal import tokens
-from portal.account.models import Contact, Invitation, User
+from portal import audit, tokens
+from portal.account.models import Contact, Contract, Invitation, User
 from portal.config import Settings
 from portal.database import db
+from portal.errors import Conflict, NotFound
 from portal.notices import outbox
 from portal.notices.kinds import Kind, register
+from portal.notices.models import Delivery, Notice
+from portal.text import clean_line
 
 KIND = "invitation"
 PURPOSE = "invitation"
+PATH = "/account/invitations"
 
 
 def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation:
-    """Invite a contact by mail; an open invitation of the same seat is revoked, so one link works at a time."""
+    """Invite a contact by mail; an open invitation of the same seat is revoked, so one link works at a time.
+
+    Raises Conflict for a contact who holds the seat no more.
+    """
+    if contact.released_at is not None:
+        raise Conflict("This seat was released. Name the person again.")
     revoke_open(contact.id, now=now)
-    settings: Settings = current_app.extensions["portal.settings"]
+    settings = _settings()
     nonce = tokens.make_token()
     invitation = Invitation(
         contact=contact,
@@ -32,18 +45,181 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     db.session.flush()
     person = sa.select(User.id, User.email, User.name).where(User.id == contact.user_id)
     outbox.enqueue(KIND, person, context={"invitation_id": invitation.id}, now=now, created_by_id=actor.id if actor else None)
+    audit.record(
+        "contact.invited", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
+        seat=contact.seat, user_id=contact.user_id,
+    )  # fmt: skip
     return invitation
 
 
-def revoke_open(contact_id: int, *, now: datetime) -> None:
-    """Make the open invitations of a contact worthless."""
-    db.session.execute(
+def resend(contact: Contact, *, actor: User | None, now: datetime) -> Invitation:
+    """Send a new invitation with a new link; the old link stops working.
+
+    Raises Conflict for somebody who has accepted already.
+    """
+    if contact.user.password is not None:
+        raise Conflict(f"{contact.user.email} has an account already and signs in with its password.")
+    return invite(contact, actor=actor, now=now)
+
+
+def revoke_open(contact_id: int, *, now: datetime) -> int:
+    """Make the open invitations of a contact worthless; return how many there were."""
+    revoked = db.session.execute(
         sa.update(Invitation)
         .where(Invitation.contact_id == contact_id, Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
         .values(revoked_at=now)
+        .returning(Invitation.id)
     )
+    return len(revoked.all())
+
+
+def revoke(contact: Contact, *, actor: User | None, now: datetime) -> None:
+    """Withdraw the invitation of a contact, who keeps the seat. Raises Conflict if none is open."""
+    if not revoke_open(contact.id, now=now):
+        raise Conflict(f"No invitation of {contact.user.email} is open.")
+    audit.record(
+        "contact.invitation_revoked", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
+        seat=contact.seat, user_id=contact.user_id,
+    )  # fmt: skip
+
+
+def find_open(token: str, *, now: datetime) -> Invitation:
+    """Return the invitation of this link, with contact and contract, if it can still be accepted.
+
+    Raises NotFound for an unknown link, and Conflict, with what to do, for one that was used, withdrawn or has expired.
+    """
+    invitation = db.session.scalar(
+        sa.select(Invitation)
+        .where(Invitation.token_hash == tokens.hash_token(token))
+        .options(
+            joinedload(Invitation.contact).joinedload(Contact.contract).joinedload(Contract.organization),
+            joinedload(Invitation.contact).joinedload(Contact.contract).joinedload(Contract.product),
+        )
+    )
+    if invitation is None:
+        raise NotFound("We do not know this invitation. Open the link of the newest mail, whole, or ask for a new one.")
+    if invitation.accepted_at is not None:
+        raise Conflict("This invitation was accepted already. Sign in with the password chosen then, or reset it.")
+    if invitation.revoked_at is not None or invitation.contact.released_at is not None:
+        raise Conflict("This invitation was withdrawn or replaced by a newer one. Open the link of the newest mail.")
+    if invitation.expires_at <= now:
+        raise Conflict("This invitation has expired. Ask the other contact at your organisation, or us, to send it again.")
+    return invitation
+
+
+def accept(token: str, *, password_hash: str | None, name: str | None, now: datetime) -> User:
+    """Use the invitation up, give its person the password and the name, and return the person.
+
+    One UPDATE decides: of any number of requests with one link, one wins, and its password stands. `password_hash` is None
+    for somebody who has a password already, and is never used in place of one.
+    Raises what `find_open` raises, and Invalid for a bad name.
+    """
+    used = db.session.execute(
+        sa.update(Invitation)
+        .where(
+            Invitation.token_hash == tokens.hash_token(token),
+            Invitation.accepted_at.is_(None),
+            Invitation.revoked_at.is_(None),
+            Invitation.expires_at > now,
+            Invitation.contact_id.in_(sa.select(Contact.id).where(Contact.released_at.is_(None))),
+        )
+        .values(accepted_at=now)
+        .returning(Invitation.contact_id)
+        .execution_options(synchronize_session=False)
+    ).scalar()
+    if used is None:
+        find_open(token, now=now)
+        raise Conflict("This invitation was used a moment ago. Sign in with the password chosen then, or reset it.")
+    contact = db.session.get_one(Contact, used)
+    person = contact.user
+    if not person.active:
+        raise Conflict("This account is closed. Write to us, and we open it again.")
+    if person.password is None:
+        if password_hash is None:
+            raise Conflict("Choose a password first.")
+        person.password = password_hash
+        person.name = clean_line(name or "", "name", 120, required=False) or person.name
+    elif password_hash is not None:
+        raise Conflict("You have chosen a password already. Sign in with it, then open the link again.")
+    audit.record(
+        "contact.accepted", subject_type="contract", subject_id=contact.contract_id, actor=person, now=now,
+        seat=contact.seat, user_id=person.id,
+    )  # fmt: skip
+    db.session.flush()
+    return person
+
+
+@dataclass(frozen=True)
+class SeatState:
+    """How far a contact has come: `accepted` (has an account), `invited`, or `waiting` (no invitation is open)."""
+
+    name: str
+    until: datetime | None = None
+
+
+def seat_states(contacts: Sequence[Contact], now: datetime) -> dict[int, SeatState]:
+    """Return how far each contact has come, by the contact's id, with one query for all."""
+    open_until: dict[int, datetime] = dict(
+        db.session.execute(
+            sa.select(Invitation.contact_id, sa.func.max(Invitation.expires_at, type_=Invitation.expires_at.type))
+            .where(
+                Invitation.contact_id.in_([contact.id for contact in contacts]),
+                Invitation.accepted_at.is_(None),
+                Invitation.revoked_at.is_(None),
+                Invitation.expires_at > now,
+            )
+            .group_by(Invitation.contact_id)
+        )
+        .tuples()
+        .all()
+    )
+    states = {}
+    for contact in contacts:
+        if contact.user.password is not None:
+            states[contact.id] = SeatState("accepted")
+        elif contact.id in open_until:
+            states[contact.id] = SeatState("invited", open_until[contact.id])
+        else:
+            states[contact.id] = SeatState("waiting")
+    return states
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["portal.settings"]
+    return settings
+
+
+def _invitation(notice: Notice) -> Invitation:
+    return db.session.get_one(Invitation, notice.context["invitation_id"])
+
+
+def _still_open(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
+    invitation = _invitation(notice)
+    open_ = invitation.accepted_at is None and invitation.revoked_at is None and invitation.expires_at > now
+    return {} if open_ and invitation.contact.released_at is None else {delivery.id: "invitation not open" for delivery in deliveries}
+
+
+def _shared(notice: Notice) -> Mapping[str, Any]:
+    invitation = _invitation(notice)
+    contact, contract = invitation.contact, invitation.contact.contract
+    return {
+        "contract_number": contract.number,
+        "organization_name": contract.organization.name,
+        "product_name": contract.product.name,
+        "address": contact.user.email,
+        "has_password": contact.user.password is not None,
+        "invitation_days": _settings().invitation_days,
+        "expires_at": invitation.expires_at,
+    }
+
+
+def _link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+    """The link, derived at this second from the secret key: the outbox and the database never hold it."""
+    settings = _settings()
+    token = tokens.derive_token(settings.secret_key, PURPOSE, _invitation(notice).nonce)
+    return {"invitation_url": f"{settings.public_url.rstrip('/')}{PATH}/{token}"}
 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(KIND))
+    register(Kind(KIND, check=_still_open, shared=_shared, personal=_link))

@@ -1,14 +1,18 @@
 """People and their addresses."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
+from zoneinfo import available_timezones
 
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 
-from portal.account.models import Organization, User
+from portal import audit
+from portal.account.models import Contact, Organization, Role, User
 from portal.database import db
-from portal.errors import Invalid
+from portal.errors import Conflict, Invalid, NotFound
+from portal.notices.models import OPEN_STATES, Delivery
 from portal.text import clean_line
 
 
@@ -44,4 +48,63 @@ def find_or_add_person(email: str, name: str, organization: Organization | None,
     person.name = person.name or name
     if person.organization_id is None:
         person.organization = organization
+    return person
+
+
+def add_customer(email: str, name: str, organization: Organization | None, *, actor: User | None, now: datetime) -> User:
+    """Add a person of a customer, without a seat: somebody who is mailed about releases.
+
+    Raises Invalid for a bad address or name, and for an address that is known already.
+    """
+    address = normalize_email(email)
+    if find_person(address) is not None:
+        raise Invalid(f"{address} is known already. Search for it in the list of customers.", "email")
+    person = find_or_add_person(address, name, organization, now=now)
+    audit.record("customer.added", subject_type="user", subject_id=person.id, actor=actor, now=now)
+    return person
+
+
+def add_staff(email: str, name: str, roles: Iterable[str], *, actor: User | None, now: datetime) -> User:
+    """Make a person a member of staff with `roles`, in addition to those held before.
+
+    Raises Conflict for somebody who holds a customer's seat, Invalid for a bad address or name.
+    """
+    person = find_or_add_person(email, name, None, now=now)
+    seat = sa.select(sa.exists().where(Contact.user_id == person.id, Contact.released_at.is_(None)))
+    if db.session.scalar(seat):
+        raise Conflict(f"{person.email} holds a customer's seat. Release it first, or use another address.")
+    known = {role.name: role for role in db.session.scalars(sa.select(Role))}
+    wanted = sorted(set(roles) - person.role_names)
+    for role in wanted:
+        person.roles.append(known.get(role) or Role(name=role))
+    db.session.flush()
+    audit.record("staff.added", subject_type="user", subject_id=person.id, actor=actor, now=now, roles=wanted)
+    return person
+
+
+def change_address(person: User, address: str) -> None:
+    """Give a person another (normalised, unknown) address: waiting mail follows, links sent to the old one die."""
+    person.email = address
+    person.fs_uniquifier = uuid.uuid4().hex
+    db.session.flush()
+    db.session.execute(sa.update(Delivery).where(Delivery.user_id == person.id, Delivery.state.in_(OPEN_STATES)).values(address=address))
+
+
+def change_profile(person: User, *, name: str, time_zone: str | None) -> None:
+    """Store what the person is called and the zone they read times in; no zone means the portal's.
+
+    Raises Invalid for a bad name or an unknown zone.
+    """
+    person.name = clean_line(name, "name", 120, required=False)
+    if time_zone and time_zone not in available_timezones():
+        raise Invalid(f"{time_zone} is no IANA time zone. Choose one from the list.", "time_zone")
+    person.time_zone = time_zone or None
+    db.session.flush()
+
+
+def find_customer(person_id: int) -> User:
+    """Return the person with this id. Raises NotFound."""
+    person = db.session.get(User, person_id)
+    if person is None:
+        raise NotFound("There is no such person.")
     return person

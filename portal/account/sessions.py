@@ -1,9 +1,116 @@
-"""Sessions kept by the server: the cookie names a row, and the row decides."""
+"""Sessions kept by the server: the cookie names a row by a random token, and the row decides.
 
-from flask import Flask
+A signed cookie alone stays valid wherever it was copied to; a row can be ended (OWASP ASVS 5.0, 7.2 and 7.4).
+"""
 
+import uuid
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from portal import tokens
+from portal.account.models import User, UserSession
 from portal.config import Settings
+from portal.database import db
+from portal.errors import NotFound
+
+TOUCH_EVERY = timedelta(minutes=1)
+_DEVICE_LENGTH = UserSession.device.type.length
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """Check each request's session row."""
+def begin(person: User, *, device: str, now: datetime) -> str:
+    """Add a session of `person` and return its token, which is kept nowhere but in the cookie."""
+    token = tokens.make_token()
+    db.session.add(
+        UserSession(
+            user_id=person.id, token_hash=tokens.hash_token(token), created_at=now, last_seen_at=now, device=device[:_DEVICE_LENGTH]
+        )
+    )
+    db.session.flush()
+    return token
+
+
+def find(token: str, uniquifier: str, settings: Settings, now: datetime) -> tuple[User, UserSession] | None:
+    """Return the person and the session of a cookie, or None if either no longer counts.
+
+    It counts while the account is active, the session was not ended, had a request within SESSION_IDLE_HOURS and is
+    younger than SESSION_DAYS.
+    """
+    row = db.session.execute(
+        sa.select(User, UserSession)
+        .join(UserSession, UserSession.user_id == User.id)
+        .where(
+            UserSession.token_hash == tokens.hash_token(token),
+            User.fs_uniquifier == uniquifier,
+            User.active.is_(True),
+            *_alive(settings, now),
+        )
+    ).one_or_none()
+    return row and (row[0], row[1])
+
+
+def touch(session_id: int, *, now: datetime) -> None:
+    """Remember that the session was used just now, at most once a minute."""
+    db.session.execute(
+        sa.update(UserSession)
+        .where(UserSession.id == session_id, UserSession.last_seen_at <= now - TOUCH_EVERY)
+        .values(last_seen_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def is_due(session: UserSession, now: datetime) -> bool:
+    """Whether `touch` would write."""
+    return session.last_seen_at <= now - TOUCH_EVERY
+
+
+def end(token: str, *, now: datetime) -> None:
+    """End the session of this token, if it still runs."""
+    _end_where(UserSession.token_hash == tokens.hash_token(token), now=now)
+
+
+def end_one(person: User, session_id: int, *, now: datetime) -> None:
+    """End one session of `person`. Raises NotFound if the person has no such session running."""
+    if not _end_where(UserSession.user_id == person.id, UserSession.id == session_id, now=now):
+        raise NotFound("There is no such session.")
+
+
+def end_others(person: User, token: str, *, now: datetime) -> int:
+    """End all sessions of `person` except the one of `token`; return how many."""
+    return _end_where(UserSession.user_id == person.id, UserSession.token_hash != tokens.hash_token(token), now=now)
+
+
+def end_all(person: User, *, now: datetime) -> None:
+    """Sign a person out everywhere: all session rows end, and cookies and signed links lose their subject."""
+    person.fs_uniquifier = uuid.uuid4().hex
+    _end_where(UserSession.user_id == person.id, now=now)
+
+
+def running(person: User, settings: Settings, now: datetime) -> list[UserSession]:
+    """Return the sessions of `person` that still count, the last used first."""
+    return list(
+        db.session.scalars(
+            sa.select(UserSession)
+            .where(UserSession.user_id == person.id, *_alive(settings, now))
+            .order_by(UserSession.last_seen_at.desc(), UserSession.id.desc())
+        )
+    )
+
+
+def _alive(settings: Settings, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        UserSession.ended_at.is_(None),
+        UserSession.last_seen_at > now - timedelta(hours=settings.session_idle_hours),
+        UserSession.created_at > now - timedelta(days=settings.session_days),
+    )
+
+
+def _end_where(*conditions: sa.ColumnElement[bool], now: datetime) -> int:
+    ended = db.session.execute(
+        sa.update(UserSession)
+        .where(UserSession.ended_at.is_(None), *conditions)
+        .values(ended_at=now)
+        .returning(UserSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(ended.all())
