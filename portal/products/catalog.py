@@ -1,0 +1,109 @@
+"""The products the vendor sells."""
+
+import re
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from portal import audit
+from portal.database import db, is_violation
+from portal.errors import Invalid, NotFound
+from portal.products.models import Product, StableAccess
+from portal.text import clean_line, clean_text
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_TAKEN_BY_PAGES = {"new", "preview"}  # /staff/releases/new and its like
+LONGEST_SLUG = 60
+LONGEST_SUMMARY = 2_000
+
+
+def create_product(
+    slug: str,
+    name: str,
+    *,
+    summary: str = "",
+    stable_access: StableAccess = StableAccess.CUSTOMERS,
+    actor: audit.Actor | None,
+    now: datetime,
+) -> Product:
+    """Add a product. `slug` names it in URLs and commands for good.
+
+    Raises Invalid for a slug that is not made of a-z, 0-9 and single hyphens, and for a taken slug or name.
+    """
+    product = Product(slug=_clean_slug(slug), name=_clean_name(name), stable_access=stable_access, created_at=now)
+    product.summary = clean_text(summary, "summary", LONGEST_SUMMARY, required=False)
+    if db.session.scalar(sa.select(Product.id).where(Product.slug == product.slug)) is not None:
+        raise _slug_taken(product.slug)
+    _refuse_taken_name(product.name, None)
+    db.session.add(product)
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError as error:
+        if is_violation(error, "uq_products_slug", "products.slug"):
+            raise _slug_taken(slug) from None
+        if is_violation(error, "uq_products_name", "products.name"):
+            raise _name_taken(name) from None
+        raise
+    audit.record("product.created", subject_type="product", subject_id=product.id, actor=actor, now=now, slug=product.slug)
+    return product
+
+
+def edit_product(
+    slug: str, *, name: str, summary: str, stable_access: StableAccess, actor: audit.Actor | None, now: datetime
+) -> Product:  # fmt: skip
+    """Change what may change: everything but the slug. Raises NotFound, and Invalid for a taken name."""
+    product = find_product(slug)
+    name = _clean_name(name)
+    _refuse_taken_name(name, product.id)
+    before = {"name": product.name, "stable_access": product.stable_access.value}
+    product.name, product.summary, product.stable_access = (
+        name,
+        clean_text(summary, "summary", LONGEST_SUMMARY, required=False),
+        stable_access,
+    )
+    audit.record(
+        "product.edited", subject_type="product", subject_id=product.id, actor=actor, now=now,
+        before=before, after={"name": name, "stable_access": stable_access.value},
+    )  # fmt: skip
+    db.session.flush()
+    return product
+
+
+def find_product(slug: str) -> Product:
+    """Return the product with this slug. Raises NotFound."""
+    product = db.session.scalar(sa.select(Product).where(Product.slug == slug))
+    if product is None:
+        raise NotFound(f"There is no product {slug}.")
+    return product
+
+
+def all_products() -> list[Product]:
+    """Return all products, by name."""
+    return list(db.session.scalars(sa.select(Product).order_by(Product.name)))
+
+
+def _clean_slug(slug: str) -> str:
+    slug = clean_line(slug, "slug", LONGEST_SLUG)
+    if not _SLUG.fullmatch(slug):
+        raise Invalid("Write the slug in a-z, 0-9 and single hyphens, like macro-studio. It stands in every address.", "slug")
+    if slug in _TAKEN_BY_PAGES:
+        raise Invalid(f"{slug} is the address of a page of the portal. Choose another slug.", "slug")
+    return slug
+
+
+def _clean_name(name: str) -> str:
+    return clean_line(name, "name", 120)
+
+
+def _refuse_taken_name(name: str, except_id: int | None) -> None:
+    holder = db.session.scalar(sa.select(Product.id).where(Product.name == name))
+    if holder is not None and holder != except_id:
+        raise _name_taken(name)
+
+
+def _slug_taken(slug: str) -> Invalid:
+    return Invalid(f"There is already a product with the slug {slug}.", "slug")
+
+
+def _name_taken(name: str) -> Invalid:
+    return Invalid(f"There is already a product called {name}.", "name")

@@ -1,0 +1,80 @@
+"""The files of a release. They are put in and taken out while it is a draft; published bytes never change."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from portal import audit
+from portal.account.models import User
+from portal.database import db
+from portal.errors import Conflict, NotFound
+from portal.releases.drafts import lock_release
+from portal.releases.filenames import check_filename
+from portal.releases.models import Build, Release, ReleaseState
+from portal.storage import Stored, store
+from portal.text import clean_line
+
+# How long bytes may lie in storage before the row that names them is committed; an upload takes minutes.
+GRACE = timedelta(days=1)
+
+
+def add_build(
+    release_id: int, filename: str, stored: Stored, *, platform: str = "", actor: User | None, now: datetime
+) -> Build:  # fmt: skip
+    """Add a stored file to a draft.
+
+    Raises Invalid for an unsafe name or platform; Conflict if the release is no draft, or has a build of that name (in
+    whatever case: on many systems one would overwrite the other).
+    """
+    filename = check_filename(filename)
+    platform = clean_line(platform, "platform", 80, required=False)
+    release = lock_release(release_id)
+    refuse_unless_open(release, filename)
+    build = Build(
+        release_id=release.id, filename=filename, platform=platform, size=stored.size, sha256=stored.sha256,
+        created_at=now, created_by_id=actor.id if actor else None,
+    )  # fmt: skip
+    db.session.add(build)
+    _touch(release)
+    audit.record(
+        "build.added", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        filename=filename, size=stored.size, sha256=stored.sha256,
+    )  # fmt: skip
+    return build
+
+
+def remove_build(release_id: int, build_id: int, *, actor: User | None, now: datetime) -> None:
+    """Take a build out of a draft. Raises NotFound, or Conflict if the release is no draft."""
+    release = lock_release(release_id)
+    if release.state is not ReleaseState.DRAFT:
+        raise Conflict("This release is published; its builds cannot change. Withdraw it, and publish a new version.")
+    build = next((build for build in release.builds if build.id == build_id), None)
+    if build is None:
+        raise NotFound("There is no such build.")
+    audit.record(
+        "build.removed", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        filename=build.filename, sha256=build.sha256,
+    )  # fmt: skip
+    db.session.delete(build)
+    _touch(release)
+
+
+def refuse_unless_open(release: Release, filename: str) -> None:
+    """Raise Conflict if the release takes no build of this name. Asked before the bytes are read, and again when they are in."""
+    if release.state is not ReleaseState.DRAFT:
+        raise Conflict("This release is published; its builds cannot change. Make a new version.")
+    if any(build.filename.casefold() == filename.casefold() for build in release.builds):
+        raise Conflict(f"This release already has a build called {filename}. Remove that one first, or rename the file.")
+
+
+def sweep_storage(now: datetime) -> int:
+    """Remove bytes that no build names and what broken uploads left, both older than a day; return how many files."""
+    kept = set(db.session.scalars(sa.select(Build.sha256)))
+    return store().sweep(now - GRACE) + store().remove_orphans(kept, now - GRACE)
+
+
+def _touch(release: Release) -> None:
+    """A draft with other builds is another draft: whoever is about to publish it is shown the new one first."""
+    release.revision += 1
+    db.session.flush()
+    db.session.expire(release, ["builds"])

@@ -1,0 +1,113 @@
+"""Finding releases, one or many."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from portal.database import db
+from portal.errors import Invalid, NotFound
+from portal.products.models import Product
+from portal.releases import versions
+from portal.releases.models import Channel, Release, ReleaseState
+
+VISIBLE = (ReleaseState.PUBLISHED, ReleaseState.WITHDRAWN)
+
+
+def find_release(product_slug: str, version: str) -> Release:
+    """Return a release in whatever state, by any spelling of its version; for staff. Raises NotFound."""
+    found = db.session.scalar(_by_version(product_slug, version))
+    if found is None:
+        raise NotFound(f"There is no release {version} of {product_slug}.")
+    return found
+
+
+def find_visible(product_slug: str, version: str, channel: Channel) -> Release:
+    """Return a release of `channel` that is or was published.
+
+    Raises NotFound, in the same words for a draft, for another channel's release, and for one that never was.
+    """
+    found = db.session.scalar(_by_version(product_slug, version).where(Release.channel == channel, Release.state.in_(VISIBLE)))
+    if found is None:
+        raise NotFound(f"There is no release {version} of {product_slug}.")
+    return found
+
+
+def published(product_id: int, channel: Channel) -> list[Release]:
+    """Return the published releases of a product's channel with their builds, the newest version first."""
+    return list(
+        db.session.scalars(
+            sa.select(Release)
+            .where(Release.product_id == product_id, Release.channel == channel, Release.state == ReleaseState.PUBLISHED)
+            .options(selectinload(Release.builds))
+            .order_by(Release.version_key.desc())
+        )
+    )
+
+
+def history(product_id: int, channel: Channel, *, below: str | None = None, limit: int) -> list[Release]:
+    """Return releases that are or were published, the newest version first: at most `limit`, all below the version `below`.
+
+    Raises NotFound if `below` is no version.
+    """
+    releases = (
+        sa.select(Release)
+        .where(Release.product_id == product_id, Release.channel == channel, Release.state.in_(VISIBLE))
+        .options(selectinload(Release.builds))
+        .order_by(Release.version_key.desc())
+        .limit(limit)
+    )
+    return list(db.session.scalars(releases if below is None else releases.where(Release.version_key < _key(below))))
+
+
+def newest_stable() -> dict[int, Release]:
+    """Return the newest published stable release of each product that has one, by product id."""
+    newest = (
+        sa.select(Release.product_id, sa.func.max(Release.version_key).label("version_key"))
+        .where(Release.channel == Channel.STABLE, Release.state == ReleaseState.PUBLISHED)
+        .group_by(Release.product_id)
+        .subquery()
+    )
+    releases = db.session.scalars(
+        sa.select(Release)
+        .join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
+        .options(selectinload(Release.builds))
+    )
+    return {release.product_id: release for release in releases}
+
+
+def drafts() -> list[Release]:
+    """Return all drafts with their builds, by product, the newest version first."""
+    return list(
+        db.session.scalars(
+            sa.select(Release)
+            .join(Product, Product.id == Release.product_id)
+            .where(Release.state == ReleaseState.DRAFT)
+            .options(selectinload(Release.builds))
+            .order_by(Product.name, Release.version_key.desc())
+        )
+    )
+
+
+def everything(product_slug: str | None = None) -> list[Release]:
+    """Return all releases in whatever state with their builds, by product, the newest version first."""
+    releases = (
+        sa.select(Release)
+        .join(Product, Product.id == Release.product_id)
+        .options(selectinload(Release.builds))
+        .order_by(Product.name, Release.version_key.desc())
+    )
+    return list(db.session.scalars(releases if product_slug is None else releases.where(Product.slug == product_slug)))
+
+
+def _by_version(product_slug: str, version: str) -> sa.Select[Release]:
+    return (
+        sa.select(Release)
+        .join(Product, Product.id == Release.product_id)
+        .where(Product.slug == product_slug, Release.version_key == _key(version))
+    )
+
+
+def _key(version: str) -> str:
+    try:
+        return versions.parse(version).key
+    except Invalid:
+        raise NotFound(f"There is no release {version}.") from None

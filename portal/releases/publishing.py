@@ -1,0 +1,87 @@
+"""Publishing and withdrawing: each one act, in the caller's transaction, with everything that follows from it."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from portal import audit
+from portal.account.models import User
+from portal.database import db
+from portal.errors import Conflict
+from portal.releases import announcements
+from portal.releases.drafts import lock_release
+from portal.releases.models import Release, ReleaseState
+from portal.text import clean_text
+
+# Called with the release just published, who did it, and when.
+PublishHook = Callable[[Release, User | None, datetime], None]
+LONGEST_REASON = 2_000
+
+_hooks: list[PublishHook] = []
+
+
+def on_publish(*hooks: PublishHook) -> None:
+    """Register what else happens when a release is published, in the same transaction. Replaces what was registered."""
+    _hooks[:] = hooks
+
+
+def publish_release(release_id: int, *, actor: User | None, now: datetime, revision: int | None = None) -> Release:
+    """Publish a draft: its state, its notice with one delivery for each person of the audience, and what hooks add.
+
+    `revision`, where given, is the one the publisher looked at.
+    Raises NotFound; Conflict if it is no draft any more, has no build, stops running before today, or was changed after
+    the publisher looked.
+    """
+    release = lock_release(release_id)
+    if release.state is not ReleaseState.DRAFT:
+        raise Conflict(f"{release.product.name} {release.version} is already {release.state.value}.")
+    if revision is not None and revision != release.revision:
+        raise Conflict("The draft was changed after you opened it. Nothing was published; look at it again first.")
+    obstacle = obstacle_to_publishing(release, now)
+    if obstacle:
+        raise Conflict(obstacle)
+    release.state = ReleaseState.PUBLISHED
+    release.published_at = now
+    release.published_by_id = actor.id if actor else None
+    db.session.flush()
+    announcements.announce(release, actor=actor, now=now)
+    for hook in _hooks:
+        hook(release, actor, now)
+    audit.record(
+        "release.published", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        product=release.product.slug, version=release.version, channel=release.channel.value, kind=release.kind.value,
+    )  # fmt: skip
+    return release
+
+
+def obstacle_to_publishing(release: Release, now: datetime) -> str | None:
+    """Say why a draft cannot be published as it stands, None if it can."""
+    if not release.builds:
+        return "Add a build first. A release without a file cannot be published."
+    if release.expires_on is not None and release.expires_on < now.date():
+        return "The day on which this beta stops running has passed. Choose a later one."
+    return None
+
+
+def withdraw(release_id: int, reason: str, *, tell_downloaders: bool = True, actor: User | None, now: datetime) -> Release:
+    """Stop all downloads of a published release and leave a tombstone that gives `reason`.
+
+    Notices still waiting are not sent (their check sees to it). `tell_downloaders`: exactly those who downloaded a build of it
+    are mailed the reason.
+    Raises NotFound; Invalid without a reason; Conflict unless it is published.
+    """
+    reason = clean_text(reason, "reason", LONGEST_REASON)
+    release = lock_release(release_id)
+    if release.state is not ReleaseState.PUBLISHED:
+        state = "withdrawn already" if release.state is ReleaseState.WITHDRAWN else "a draft; discard it instead"
+        raise Conflict(f"{release.product.name} {release.version} is {state}.")
+    release.state = ReleaseState.WITHDRAWN
+    release.withdrawn_at = now
+    release.withdrawn_reason = reason
+    db.session.flush()
+    if tell_downloaders:
+        announcements.announce_withdrawal(release, actor=actor, now=now)
+    audit.record(
+        "release.withdrawn", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        product=release.product.slug, version=release.version, reason=reason,
+    )  # fmt: skip
+    return release
