@@ -6,12 +6,14 @@ Exit codes: 0 done, 1 refused (the reason on stderr), 2 wrong usage.
 from typing import Any
 
 import click
-from flask.cli import AppGroup, ScriptInfo
+from flask import current_app
+from flask.cli import AppGroup, ScriptInfo, with_appcontext
 from flask_migrate import upgrade
 
 from portal.app import create_app
 from portal.config import ConfigurationError
 from portal.errors import PortalError
+from portal.serving import serve
 
 
 class PortalGroup(click.Group):
@@ -43,7 +45,14 @@ def upgrade_database() -> None:
     click.echo("The database is up to date.")
 
 
-COMMANDS: tuple[click.Command, ...] = (database,)
+@click.command("serve")
+@with_appcontext
+def serve_command() -> None:
+    """Serve the pages until SIGTERM; run `portal worker` beside it."""
+    serve(current_app.extensions["portal.settings"])
+
+
+COMMANDS: tuple[click.Command, ...] = (database, serve_command)
 
 for command in COMMANDS:
     main.add_command(command)
