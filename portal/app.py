@@ -10,9 +10,10 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import config, database, storage
-from portal.account import contacts, invitations, session_cookie, signing_in
+from portal.account import contacts, contract_views, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
+from portal.beta import staff as beta_staff
 from portal.beta import views as beta_views
 from portal.config import Settings
 from portal.extensions import bootstrap, csrf, limiter, mail, migrate, queue
@@ -20,7 +21,7 @@ from portal.feedback import announcements as feedback_announcements
 from portal.feedback import staff as feedback_staff
 from portal.feedback import views as feedback_views
 from portal.home import views as home_views
-from portal.notices import outbox, smtp
+from portal.notices import outbox, rendering, smtp
 from portal.notices import staff as notices_staff
 from portal.notices import views as notices_views
 from portal.products import staff as products_staff
@@ -39,9 +40,12 @@ BLUEPRINTS = (
     releases_views.blueprint,
     releases_staff.blueprint,
     beta_views.blueprint,
+    beta_staff.blueprint,
     feedback_views.blueprint,
     feedback_staff.blueprint,
     account_views.blueprint,
+    contract_views.blueprint,
+    invitation_views.blueprint,
     account_staff.contracts,
     account_staff.customers,
     notices_views.blueprint,
@@ -56,9 +60,10 @@ NAVIGATION = (
     frame.Entry("Beta", "beta.index", 20),
     frame.Entry("Releases", "releases.index", 30),
     frame.Entry("Feedback", "feedback.index", 40),
-    frame.Entry("Contract", "account.contracts", 50),
+    frame.Entry("Contract", "contracts.index", 50),
     frame.Entry("Home", "home_staff.index", 10, staff=True),
     frame.Entry("Releases", "releases_staff.index", 20, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry("Beta terms", "beta_staff.index", 25, staff=True, shown=guards.holds_role("publisher")),
     frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
     frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
     frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
@@ -103,6 +108,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     filters.init_app(app, settings)
     frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
+    rendering.init_app(app)
     _register_across_floors()
     return app
 

@@ -111,7 +111,7 @@ class OutboxMail(MailUtil):
 class SignInForm(LoginForm):
     """The sign-in form, with failures counted, and no cookie that outlives the session."""
 
-    remember: Any = None  # type: ignore[assignment]  # takes the field out of the form
+    remember: Any = None  # takes the field out of the form
 
     def validate(self, **options: Any) -> bool:
         matches = bool(super().validate(**options))

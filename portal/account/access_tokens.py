@@ -1,0 +1,113 @@
+"""Personal tokens for downloads and feeds outside the browser.
+
+A token is bound to a contact's row: it dies with the seat, and shows nothing that the seat would not.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import joinedload
+
+from portal import audit, tokens
+from portal.account.models import AccessToken, Contact, Contract, User
+from portal.database import db
+from portal.errors import Conflict, NotFound
+from portal.text import clean_line
+
+MOST_PER_SEAT = 20
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+def create(contact_id: int, label: str, *, actor: User, now: datetime) -> str:
+    """Make a token for a seat and return it: it is shown this once, and only its hash is stored.
+
+    Raises Invalid for a bad label, NotFound unless the seat is the actor's own, Conflict when it has too many tokens.
+    """
+    label = clean_line(label, "label", 80)
+    contact = db.session.scalar(
+        sa.select(Contact).where(Contact.id == contact_id, Contact.user_id == actor.id, Contact.released_at.is_(None)).with_for_update()
+    )
+    if contact is None:
+        raise NotFound("There is no such seat.")
+    alive = sa.select(sa.func.count()).where(AccessToken.contact_id == contact.id, AccessToken.revoked_at.is_(None))
+    if (db.session.scalar(alive) or 0) >= MOST_PER_SEAT:
+        raise Conflict(f"You have {MOST_PER_SEAT} download tokens. Revoke one that you no longer use.")
+    token = tokens.make_token()
+    db.session.add(AccessToken(contact_id=contact.id, label=label, token_hash=tokens.hash_token(token), created_at=now))
+    audit.record("access_token.created", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now, label=label)
+    db.session.flush()
+    return token
+
+
+def authenticate(token: str, now: datetime) -> Contact | None:
+    """Return the contact a token speaks for, or None: unknown or revoked token, released seat, closed account.
+
+    Whether the contract is in force is not asked here; `entitlements.decide` does that, as for everybody.
+    """
+    return db.session.scalar(
+        sa.select(Contact)
+        .join(AccessToken, AccessToken.contact_id == Contact.id)
+        .join(Contact.user)
+        .where(
+            AccessToken.token_hash == tokens.hash_token(token),
+            AccessToken.revoked_at.is_(None),
+            AccessToken.created_at <= now,
+            Contact.released_at.is_(None),
+            User.active.is_(True),
+        )
+    )
+
+
+def touch(token: str, *, now: datetime) -> None:
+    """Remember that the token was used, at most once a minute."""
+    db.session.execute(
+        sa.update(AccessToken)
+        .where(
+            AccessToken.token_hash == tokens.hash_token(token),
+            sa.or_(AccessToken.last_used_at.is_(None), AccessToken.last_used_at <= now - TOUCH_EVERY),
+        )
+        .values(last_used_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def revoke(token_id: int, *, actor: User, now: datetime) -> None:
+    """Make one of the actor's tokens worthless. Raises NotFound if the actor has no such token."""
+    token = db.session.scalar(
+        sa.select(AccessToken)
+        .join(AccessToken.contact)
+        .where(AccessToken.id == token_id, AccessToken.revoked_at.is_(None), Contact.user_id == actor.id)
+    )
+    if token is None:
+        raise NotFound("There is no such token.")
+    token.revoked_at = now
+    audit.record(
+        "access_token.revoked", subject_type="contract", subject_id=token.contact.contract_id, actor=actor, now=now, label=token.label
+    )
+    db.session.flush()
+
+
+def tokens_of(person: User) -> list[AccessToken]:
+    """Return the person's tokens that still work, the newest first."""
+    return list(
+        db.session.scalars(
+            sa.select(AccessToken)
+            .join(AccessToken.contact)
+            .where(Contact.user_id == person.id, Contact.released_at.is_(None), AccessToken.revoked_at.is_(None))
+            .options(joinedload(AccessToken.contact).joinedload(Contact.contract))
+            .order_by(AccessToken.id.desc())
+        )
+    )
+
+
+def seats_of(person: User) -> list[Contact]:
+    """Return the seats for which the person can make tokens, by contract number."""
+    return list(
+        db.session.scalars(
+            sa.select(Contact)
+            .join(Contact.contract)
+            .where(Contact.user_id == person.id, Contact.released_at.is_(None))
+            .options(joinedload(Contact.contract).joinedload(Contract.product))
+            .order_by(Contract.number)
+        )
+    )

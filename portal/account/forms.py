@@ -1,0 +1,97 @@
+"""The forms of people's accounts, contracts and contacts. What is true of the data is checked below, where it is stored."""
+
+from datetime import date
+from typing import Any
+from zoneinfo import available_timezones
+
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, EmailField, Field, PasswordField, SelectField, StringField
+from wtforms.fields import DateField
+from wtforms.validators import DataRequired, InputRequired, Optional
+
+from portal.account.signing_in import PASSWORD_LENGTH
+from portal.errors import PortalError
+
+PASSWORD_HELP = f"At least {PASSWORD_LENGTH} characters. Several words are easier to remember than symbols."
+
+
+def refuse(form: FlaskForm, error: PortalError) -> None:
+    """Show what the portal refused, at the field it is about, or above the form when it is about the whole."""
+    name = getattr(error, "field", None)
+    field: Field | None = form[name] if name and name in form else None
+    if field is None:
+        form.form_errors.append(str(error))
+    else:
+        field.errors = [*field.errors, str(error)]
+
+
+class CivilDateField(DateField):
+    """A calendar date. One that cannot be read is answered with how to write it, and stays in the form as it was typed."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        try:
+            super().process_formdata(valuelist)
+        except ValueError:
+            self.data = None
+            raise ValueError(f"{valuelist[0]} is no date we can read. Write it like {date.today().isoformat()}.") from None  # noqa: DTZ011
+
+
+class OneButton(FlaskForm):
+    """A form of one button: nothing but its CSRF token."""
+
+
+class ProfileForm(FlaskForm):
+    name = StringField("Your name", render_kw={"autocomplete": "name", "maxlength": 120})
+    time_zone = SelectField("Time zone")
+
+    def __init__(self, default_zone: str, **options: Any) -> None:
+        super().__init__(**options)
+        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
+        self.time_zone.choices = [("", f"The portal's: {default_zone}"), *((zone, zone.replace("_", " ")) for zone in zones)]
+
+
+class TokenForm(FlaskForm):
+    label = StringField("What it is for", [DataRequired("Say what the token is for, such as the machine it lies on.")])
+    contact_id = SelectField("Contract", coerce=int)
+
+
+class AcceptForm(FlaskForm):
+    """Accepting an invitation with a new password. The hidden address is there for password managers."""
+
+    name = StringField("Your name", render_kw={"autocomplete": "name", "maxlength": 120})
+    password = PasswordField("Password", [InputRequired("Choose a password.")], render_kw={"autocomplete": "new-password"})
+
+
+class ContactForm(FlaskForm):
+    """A person named to a seat."""
+
+    name = StringField("Name or role of the new contact", [DataRequired("Enter a name.")], render_kw={"autocomplete": "off"})
+    email = EmailField("Work email of the new contact", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
+    other_domain = BooleanField("This address is right, although it is at another domain")
+
+
+class AddressForm(FlaskForm):
+    email = EmailField("Right email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
+
+
+class NewContractForm(FlaskForm):
+    number = StringField("Contract number", [DataRequired("Enter the contract's number.")], render_kw={"autocomplete": "off"})
+    organization = StringField(
+        "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
+    )
+    product = SelectField("Product")
+    starts_on = CivilDateField("First day", [InputRequired("Enter the first day of the term.")])
+    ends_on = CivilDateField("Last day", [Optional()])
+    time_zone = SelectField("Time zone of the contract", choices=sorted(available_timezones()))
+    name1 = StringField("Name of the first contact", render_kw={"autocomplete": "off"})
+    email1 = StringField("Email address of the first contact", render_kw={"autocomplete": "off", "type": "email"})
+    name2 = StringField("Name of the second contact", render_kw={"autocomplete": "off"})
+    email2 = StringField("Email address of the second contact", render_kw={"autocomplete": "off", "type": "email"})
+
+
+class CustomerForm(FlaskForm):
+    name = StringField("Name", render_kw={"autocomplete": "off", "maxlength": 120})
+    email = EmailField("Email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
+    organization = StringField(
+        "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
+    )

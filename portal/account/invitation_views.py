@@ -1,0 +1,70 @@
+"""The page an invitation leads to. Opening it changes nothing, since mail scanners open links too; sending its form does."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from flask_security.utils import login_user
+
+from portal import clock
+from portal.account import invitations
+from portal.account.forms import PASSWORD_HELP, AcceptForm, OneButton, refuse
+from portal.account.models import Invitation
+from portal.account.signing_in import check_password
+from portal.database import transaction
+from portal.errors import Conflict, Invalid, NotFound
+from portal.web.guards import protect, public
+
+blueprint = Blueprint("invitations", __name__, url_prefix="/account/invitations")
+protect(blueprint, public)
+
+
+@blueprint.route("/<token>", methods=["GET", "POST"])
+def accept(token: str) -> ResponseReturnValue:
+    """Show who is invited to which contract; a POST accepts, and signs in whoever chose a password."""
+    try:
+        invitation = invitations.find_open(token, now=clock.now())
+    except (Conflict, NotFound) as error:
+        return _closed(error)
+    if invitation.contact.user.password is not None:
+        return _accept_with_account(token, invitation)
+    if current_user.is_authenticated:
+        return render_template("account/invitation_other.html", invitation=invitation)
+    form = AcceptForm(data={"name": invitation.contact.user.name})
+    if form.validate_on_submit():
+        try:
+            password_hash = check_password(form.password.data or "", invitation.contact.user)
+            with transaction():
+                person = invitations.accept(token, password_hash=password_hash, name=form.name.data, now=clock.now())
+                login_user(person, authn_via=["invitation"])
+        except Invalid as error:
+            refuse(form, error)
+        except (Conflict, NotFound) as error:
+            return _closed(error)
+        else:
+            flash("Welcome. Your account is ready.", "success")
+            return redirect(url_for("home.index"))
+    return render_template("account/invitation.html", invitation=invitation, form=form, password_help=PASSWORD_HELP)
+
+
+def _accept_with_account(token: str, invitation: Invitation) -> ResponseReturnValue:
+    """Somebody who has a password takes the seat signed in; the link alone is no way into an account that exists."""
+    contact = invitation.contact
+    if not current_user.is_authenticated:
+        return render_template("account/invitation_sign_in.html", invitation=invitation, next_path=request.path)
+    if current_user.id != contact.user_id:
+        return render_template("account/invitation_other.html", invitation=invitation)
+    form = OneButton()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                invitations.accept(token, password_hash=None, name=None, now=clock.now())
+        except (Conflict, NotFound) as error:
+            return _closed(error)
+        flash("You have taken the seat.", "success")
+        return redirect(url_for("home.index"))
+    return render_template("account/invitation_confirm.html", invitation=invitation, form=form)
+
+
+def _closed(error: Conflict | NotFound) -> ResponseReturnValue:
+    code = 404 if isinstance(error, NotFound) else 410
+    return render_template("account/invitation_closed.html", message=str(error)), code
