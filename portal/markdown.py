@@ -5,6 +5,7 @@ Raw HTML in the source stays text. The allow-list is the second wall, should the
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
@@ -19,6 +20,11 @@ def _lower_headings(tokens: list, by: int) -> None:  # type: ignore[type-arg]
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(6, int(token.tag[1]) + by)}"
+
+
+def parse_markdown(text: str) -> list[Token]:
+    """Return the tokens of `text`, for another rendering than HTML."""
+    return _PARSER.parse(text)
 
 
 def render_markdown(text: str, heading_shift: int = 2) -> Markup:

@@ -37,10 +37,13 @@ def nothing_personal(notice: Notice, delivery: Delivery, now: datetime) -> Mappi
 class Kind:
     """A kind of notice. Whether a person can switch it off is said by the notice's topic, not here.
 
-    `check` runs in addition to the outbox's own (cancelled, switched off, suppressed).
+    `check` runs in addition to the outbox's own (cancelled, switched off, suppressed). In a preview, notice and delivery have
+    id 0 and stand in no database: `personal` must give harmless stand-ins then, never a link that works. `label` is what
+    staff read; by default the name with spaces.
     """
 
     name: str
+    label: str = ""
     check: Check = send_always
     shared: Shared = context_only
     personal: Personal = nothing_personal
@@ -57,3 +60,13 @@ def register(kind: Kind) -> None:
 def find(name: str) -> Kind:
     """Return the kind called `name`. Raises KeyError for one nobody registered."""
     return _kinds[name]
+
+
+def is_known(name: str) -> bool:
+    return name in _kinds
+
+
+def in_words(name: str) -> str:
+    """What staff read for a kind, also for one that is no longer registered."""
+    kind = _kinds.get(name)
+    return (kind.label if kind else "") or name.replace("_", " ").replace("-", " ").capitalize()

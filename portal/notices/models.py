@@ -60,7 +60,8 @@ class Delivery(Base):
     """A notice to one person, with the address it was made for.
 
     A worker holds it for the length of a lease; `attempts`, `next_attempt_at` and `reply` (the mail server's words) tell
-    the rest. `reason` says why a delivery was skipped or has failed.
+    the rest. `reason` says why a delivery was skipped or has failed. `urgent` mail, which somebody waits for, goes before
+    a notice to many. A delivery that is still deferred at `give_up_at` fails.
     """
 
     __tablename__ = "deliveries"
@@ -76,6 +77,8 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
     next_attempt_at: Mapped[datetime]
+    give_up_at: Mapped[datetime]
+    urgent: Mapped[bool] = mapped_column(default=False)
     lease: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     leased_until: Mapped[datetime | None]
     settled_at: Mapped[datetime | None]

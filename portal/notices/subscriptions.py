@@ -40,3 +40,8 @@ def subscribed(product_id: int, topic: Topic) -> sa.Select[int]:
     return sa.select(Subscription.user_id).where(
         Subscription.product_id == product_id, Subscription.topic == topic, Subscription.wanted.is_(True)
     )
+
+
+def is_one_of(user_ids: Iterable[int]) -> sa.ColumnElement[bool]:
+    """A condition on `subscribed`: only these users."""
+    return Subscription.user_id.in_(list(user_ids))
