@@ -6,12 +6,11 @@ Exit codes: 0 done, 1 refused (the reason on stderr), 2 wrong usage.
 from typing import Any
 
 import click
-from flask import current_app
-from flask.cli import AppGroup, ScriptInfo, with_appcontext
+from flask.cli import AppGroup, ScriptInfo
 from flask_migrate import upgrade
 
 from portal.app import create_app
-from portal.config import ConfigurationError
+from portal.config import ConfigurationError, load
 from portal.errors import PortalError
 from portal.serving import serve
 
@@ -46,10 +45,9 @@ def upgrade_database() -> None:
 
 
 @click.command("serve")
-@with_appcontext
 def serve_command() -> None:
     """Serve the pages until SIGTERM; run `portal worker` beside it."""
-    serve(current_app.extensions["portal.settings"])
+    serve(load())
 
 
 COMMANDS: tuple[click.Command, ...] = (database, serve_command)
