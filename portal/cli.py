@@ -12,6 +12,7 @@ from flask_migrate import upgrade
 from portal.app import create_app
 from portal.config import ConfigurationError, load
 from portal.errors import PortalError
+from portal.feedback.cli import feedback
 from portal.serving import serve
 
 
@@ -50,7 +51,7 @@ def serve_command() -> None:
     serve(load())
 
 
-COMMANDS: tuple[click.Command, ...] = (database, serve_command)
+COMMANDS: tuple[click.Command, ...] = (database, feedback, serve_command)
 
 for command in COMMANDS:
     main.add_command(command)

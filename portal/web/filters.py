@@ -47,4 +47,5 @@ def init_app(app: Flask, settings: Settings) -> None:
         kind_version=formatting.kind_version,
         markdown=render_markdown,
         counted=formatting.count,
+        money=formatting.money,
     )

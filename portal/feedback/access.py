@@ -1,0 +1,174 @@
+"""Who sees which feedback. Every list, search, count and address asks here, so there is one answer.
+
+Visible is an item that
+1. belongs to a product the reader is entitled to, or was entitled to through a contract that has lapsed; and
+2. is open to all subscribers, or is the reader's own organisation's; and
+3. for the lapsed, is not about a beta.
+Staff see everything.
+
+To the lapsed, an item that is in a beta reads "Planned", a beta's version is left out, and so is what was said while the
+item was in a beta.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+from packaging.version import InvalidVersion, Version
+
+from portal.account.entitlements import Benefit, Decision, Reason, decide
+from portal.account.models import Contact, Contract, User
+from portal.database import db
+from portal.errors import Conflict, NotFound
+from portal.feedback.models import Item, Status, StatusChange, Visibility
+from portal.products.models import Product
+from portal.releases.models import Channel, Release
+
+LARGEST_ID = 2**31 - 1  # of an id, on PostgreSQL
+_BETA_WORDS = re.compile(r"\d\s*(a|alpha|b|beta|rc|c)\s*\d*\b|beta|alpha|preview", re.IGNORECASE)
+
+
+class ReadOnly(Conflict):
+    """The person may read the board, but neither write nor vote. `decision` says why; None for staff."""
+
+    def __init__(self, decision: Decision | None) -> None:
+        super().__init__("You can read the feedback, but not write or vote: that needs a live contract for the product.")
+        self.decision = decision
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What decides what a person sees and may do on the board.
+
+    `contracts` names, for each product the person is entitled to, the contract that votes when they do; `lapses` says, for
+    each product whose contract has lapsed, why.
+    """
+
+    person: User
+    staff: bool = False
+    contracts: dict[int, int] = field(default_factory=dict)
+    lapses: dict[int, Decision] = field(default_factory=dict)
+
+    @property
+    def organization_id(self) -> int | None:
+        return None if self.staff else self.person.organization_id
+
+    @property
+    def lapsed(self) -> frozenset[int]:
+        return frozenset(self.lapses)
+
+    @property
+    def may_read(self) -> bool:
+        return self.staff or bool(self.contracts) or bool(self.lapsed)
+
+    def voting_contract(self, product_id: int) -> int:
+        """Return the contract the person writes and votes for. Raises ReadOnly for those who only read."""
+        contract_id = self.contracts.get(product_id)
+        if contract_id is None:
+            raise ReadOnly(self.lapses.get(product_id))
+        return contract_id
+
+
+def viewer_of(person: User, now: datetime) -> Viewer:
+    """Return how `person` stands to the board at `now`, reading the database afresh."""
+    if person.is_staff and person.active:
+        return Viewer(person, staff=True)
+    contracts: dict[int, int] = {}
+    lapses: dict[int, Decision] = {}
+    for product in _products_ever(person):
+        decision = decide(person, Benefit.FEEDBACK, product, now)
+        if decision.allowed and decision.contract_id is not None:
+            contracts[product.id] = decision.contract_id
+        elif decision.lapsed:
+            lapses[product.id] = decision
+    return Viewer(person, contracts=contracts, lapses=lapses)
+
+
+def refusal(person: User, now: datetime) -> Decision:
+    """Return why `person` may not even read the board."""
+    products = _products_ever(person) or list(db.session.scalars(sa.select(Product).order_by(Product.id).limit(1)))
+    decisions = [decide(person, Benefit.FEEDBACK, product, now) for product in products]
+    refusals = [decision for decision in decisions if decision.reason is not None]
+    return max(refusals, key=lambda decision: list(Reason).index(decision.reason or Reason.SIGNED_OUT), default=_NO_CONTRACT)
+
+
+_NO_CONTRACT = Decision(False, Reason.NO_CONTRACT)
+
+
+def _products_ever(person: User) -> list[Product]:
+    named = sa.select(Contract.product_id).join(Contact, Contact.contract_id == Contract.id).where(Contact.user_id == person.id)
+    return list(db.session.scalars(sa.select(Product).where(Product.id.in_(named)).order_by(Product.name)))
+
+
+def products_of(viewer: Viewer) -> list[Product]:
+    """Return the products whose board the viewer reads, by name."""
+    products = sa.select(Product).order_by(Product.name)
+    return list(db.session.scalars(products if viewer.staff else products.where(Product.id.in_({*viewer.contracts, *viewer.lapses}))))
+
+
+def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """The one predicate: whether an Item is visible to the viewer (see the module's docstring)."""
+    if viewer.staff:
+        return sa.true()
+    return sa.and_(
+        sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == viewer.organization_id),
+        sa.or_(
+            Item.product_id.in_(viewer.contracts),
+            sa.and_(Item.product_id.in_(viewer.lapsed), sa.not_(about_beta())),
+        ),
+    )
+
+
+def about_beta() -> sa.ColumnElement[bool]:
+    """Whether an Item was written about a beta."""
+    return sa.exists().where(Release.id == Item.release_id, Release.channel == Channel.BETA)
+
+
+def status_shown_to(viewer: Viewer) -> sa.SQLColumnExpression[Status]:
+    """The status of an Item as the viewer reads it, so that no filter and no count says more than the page."""
+    if not viewer.lapsed:
+        return Item.status
+    hidden = sa.and_(Item.status == Status.IN_BETA, Item.product_id.in_(viewer.lapsed))
+    return sa.case((hidden, sa.literal(Status.PLANNED, Item.status.type)), else_=Item.status)
+
+
+def show_status(viewer: Viewer, product_id: int, status: Status, version: str) -> tuple[Status, str]:
+    """Return status and version as the viewer reads them: the twin of `status_shown_to` for one row."""
+    if viewer.staff or product_id not in viewer.lapsed:
+        return status, version
+    if status is Status.IN_BETA:
+        return Status.PLANNED, ""
+    return status, "" if names_beta(version) else version
+
+
+def names_beta(version: str) -> bool:
+    """Whether a version, or the words that stand for one, names a beta."""
+    try:
+        return Version(version).is_prerelease
+    except InvalidVersion:
+        return _BETA_WORDS.search(version) is not None
+
+
+def beta_times(changes: Sequence[StatusChange]) -> list[tuple[datetime, datetime | None]]:
+    """Return the stretches in which an item was in a beta: from, until (None: still). `changes` are in order of time."""
+    stretches: list[tuple[datetime, datetime | None]] = []
+    since: datetime | None = None
+    for change in changes:
+        if change.status is Status.IN_BETA:
+            since = since or change.at
+        elif since is not None:
+            stretches.append((since, change.at))
+            since = None
+    return [*stretches, (since, None)] if since is not None else stretches
+
+
+def find_item(viewer: Viewer, item_id: int) -> Item:
+    """Return the item, if it is visible to the viewer. Raises NotFound otherwise, whatever the reason."""
+    item = None
+    if 0 < item_id <= LARGEST_ID:
+        item = db.session.scalar(sa.select(Item).where(Item.id == item_id, visible_to(viewer)))
+    if item is None:
+        raise NotFound("There is no such feedback.")
+    return item
