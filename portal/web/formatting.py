@@ -20,6 +20,11 @@ def clock_time(instant: datetime, zone: str) -> str:
     return instant.astimezone(ZoneInfo(zone)).strftime("%H:%M")
 
 
+def exact_time(instant: datetime, zone: str) -> str:
+    """24 November 2026, 18:30 (Europe/Berlin): for mails, whose reader cannot be asked for a zone."""
+    return f"{long_date(local_date(instant, zone))}, {clock_time(instant, zone)} ({zone})"
+
+
 def local_date(instant: datetime, zone: str) -> date:
     return instant.astimezone(ZoneInfo(zone)).date()
 
@@ -61,3 +66,9 @@ def days_phrase(days: int) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """1 idea, 2 ideas, 40,000 ideas."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def money(cents: int, currency: str) -> str:
+    """USD 495, USD 1,237.50: cents only where there are some, a no-break space behind the currency."""
+    whole, rest = divmod(cents, 100)
+    return f"{currency}{NBSP}{whole:,}" + (f".{rest:02}" if rest else "")
