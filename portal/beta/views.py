@@ -1,9 +1,27 @@
 """Betas, behind the gate."""
 
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
+from datetime import datetime
+from http import HTTPStatus
 
-from portal.web.guards import protect, signed_in
+from flask import Blueprint, current_app, flash, make_response, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from werkzeug.exceptions import HTTPException, Unauthorized
+
+from portal import clock
+from portal.account.entitlements import Benefit, Decision, decide_for_any, explain
+from portal.beta import access, checking, terms
+from portal.beta.forms import AcceptTerms
+from portal.config import Settings
+from portal.database import transaction
+from portal.errors import Conflict
+from portal.products.catalog import find_product
+from portal.products.models import Product
+from portal.releases.builds import find_build
+from portal.releases.catalog import find_visible, newest_stable
+from portal.releases.models import Channel, Release, ReleaseState
+from portal.releases.sending import Caller, identify, refuse, say, send
+from portal.web.guards import guarded_by, protect, public, signed_in
 
 blueprint = Blueprint("beta", __name__, url_prefix="/beta")
 protect(blueprint, signed_in)
@@ -11,4 +29,138 @@ protect(blueprint, signed_in)
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    return "not built yet"
+    """The betas of all products that are open to the reader."""
+    now = clock.now()
+    products = access.open_products(current_user, now)
+    stable = newest_stable()
+    if not products:
+        decision = decide_for_any(current_user, Benefit.BETAS, now)
+        if not decision.allowed:
+            reason, who_can_fix = explain(decision)
+            page = render_template("beta/closed.html", reason_text=reason, who_can_fix=who_can_fix, stable=list(stable.values()))
+            return page, HTTPStatus.FORBIDDEN
+    betas = access.current_betas(products, stable)
+    return render_template(
+        "beta/index.html",
+        betas=betas,
+        expired={beta.id for beta in betas if access.has_expired(beta, _settings().default_time_zone, now)},
+        shipped=[stable[product.id] for product in products if product.id in stable],
+    )
+
+
+@blueprint.get("/<product>/<version>/")
+def release(product: str, version: str) -> ResponseReturnValue:
+    """One beta: its terms, builds, checks and notes."""
+    now = clock.now()
+    offered, decision = _enter(product, now)
+    beta = find_visible(product, version, Channel.BETA)
+    if beta.version != version:
+        return redirect(url_for("beta.release", product=product, version=beta.version), HTTPStatus.MOVED_PERMANENTLY)
+    if beta.state is ReleaseState.WITHDRAWN:
+        return render_template("beta/withdrawn.html", release=beta, product=offered), HTTPStatus.GONE
+    return _show(beta, decision, now, AcceptTerms())
+
+
+@blueprint.post("/<product>/<version>/")
+def accept_terms(product: str, version: str) -> ResponseReturnValue:
+    """Accept the terms of the beta's product, on the beta's page."""
+    now = clock.now()
+    offered, decision = _enter(product, now)
+    beta = find_visible(product, version, Channel.BETA)
+    form = AcceptTerms()
+    current = terms.current(offered.id)
+    if decision.contract_id is not None and current is not None:
+        if not form.validate():
+            return _show(beta, decision, now, form)
+        read = form.terms_version.data or str(current.version)
+        try:
+            with transaction():
+                terms.accept(current_user, decision.contract_id, offered.id, read, now=now)
+        except Conflict as overtaken:
+            form.accept_terms.errors = [str(overtaken)]
+            return _show(beta, decision, now, form)
+        flash("Beta terms accepted. You can download the builds now.", "success")
+    return redirect(url_for("beta.release", product=product, version=beta.version, _anchor="builds"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.get("/<product>/terms/<int:number>/")
+def read_terms(product: str, number: int) -> ResponseReturnValue:
+    """One version of a product's beta terms, for whoever may have its betas."""
+    offered, _ = _enter(product, clock.now())
+    current = terms.current(offered.id)
+    return render_template("beta/terms.html", product=offered, terms=terms.find(offered.id, number), current=current)
+
+
+@blueprint.get("/<product>/<version>/download/<filename>")
+@guarded_by(public)
+def download(product: str, version: str, filename: str) -> ResponseReturnValue:
+    """The bytes of a build, to a session or a personal token. The gate is asked at every request, so at each range too."""
+    now = clock.now()
+    caller = identify(now)
+    if caller.person is None:
+        raise Unauthorized
+    offered = find_product(product)
+    decision = access.gate(caller.person, offered, now, contact_id=caller.contact_id)
+    if not decision.allowed:
+        return _refused(offered, decision, caller)
+    beta = find_visible(product, version, Channel.BETA)
+    build = find_build(beta, filename)
+    if beta.state is ReleaseState.WITHDRAWN:
+        return say(caller, HTTPStatus.GONE, "This beta was withdrawn", beta.withdrawn_reason or "")
+    if access.has_expired(beta, _zone(access.party_of(decision)), now):
+        return say(caller, HTTPStatus.GONE, "This beta has expired", "It no longer runs. Take a newer version from the portal.")
+    if terms.needs_acceptance(caller.person, decision.contract_id, offered.id):
+        page = url_for("beta.release", product=product, version=beta.version)
+        if not caller.uses_token:
+            return redirect(page)
+        where = f"Do that once, here: {_settings().public_url.rstrip('/')}{page}"
+        return say(caller, HTTPStatus.FORBIDDEN, "Accept the beta terms first", where)
+    return send(build, user_id=caller.person.id, contract_id=decision.contract_id)
+
+
+def _enter(slug: str, now: datetime) -> tuple[Product, Decision]:
+    """Let the reader pass the gate of a product, or end the request with the reason: the same for any version, known or not.
+
+    Raises NotFound for an unknown product.
+    """
+    product = find_product(slug)
+    decision = access.gate(current_user, product, now)
+    if not decision.allowed:
+        raise HTTPException(response=make_response(_refused(product, decision, Caller(current_user))))
+    return product, decision
+
+
+def _refused(product: Product, decision: Decision, caller: Caller) -> ResponseReturnValue:
+    title = f"The betas of {product.name} are not open to you"
+    return refuse(caller, title, *explain(decision))
+
+
+def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -> ResponseReturnValue:
+    party = access.party_of(decision)
+    current = terms.current(beta.product_id) if party else None
+    accepted = terms.acceptance(current_user, current) if current else None
+    base = _settings().public_url.rstrip("/")
+    page = render_template(
+        "beta/release.html",
+        release=beta,
+        product=beta.product,
+        party=party,
+        terms=current,
+        acceptance=accepted,
+        form=form,
+        expired=access.has_expired(beta, _zone(party), now),
+        downloadable=current is None or accepted is not None,
+        checking=checking,
+        download_base=f"{base}{url_for('beta.release', product=beta.product.slug, version=beta.version)}download/",
+    )
+    return page, HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
+
+
+def _zone(party: access.Party | None) -> str:
+    """The calendar that says whether a beta has expired: the contract's, for staff the portal's."""
+    return party.time_zone if party else _settings().default_time_zone
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["portal.settings"]
+    return settings

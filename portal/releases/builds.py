@@ -1,5 +1,7 @@
 """The files of a release. They are put in and taken out while it is a draft; published bytes never change."""
 
+import unicodedata
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -29,7 +31,7 @@ def add_build(
     filename = check_filename(filename)
     platform = clean_line(platform, "platform", 80, required=False)
     release = lock_release(release_id)
-    refuse_unless_open(release, filename)
+    refuse_unless_open(filename, release.state is ReleaseState.DRAFT, {build.filename for build in release.builds})
     build = Build(
         release_id=release.id, filename=filename, platform=platform, size=stored.size, sha256=stored.sha256,
         created_at=now, created_by_id=actor.id if actor else None,
@@ -59,11 +61,20 @@ def remove_build(release_id: int, build_id: int, *, actor: User | None, now: dat
     _touch(release)
 
 
-def refuse_unless_open(release: Release, filename: str) -> None:
-    """Raise Conflict if the release takes no build of this name. Asked before the bytes are read, and again when they are in."""
-    if release.state is not ReleaseState.DRAFT:
+def find_build(release: Release, filename: str) -> Build:
+    """Return the release's build of this name, in composed form or not. Raises NotFound."""
+    name = unicodedata.normalize("NFC", filename)
+    build = next((build for build in release.builds if build.filename == name), None)
+    if build is None:
+        raise NotFound("There is no such build.")
+    return build
+
+
+def refuse_unless_open(filename: str, is_draft: bool, taken: Collection[str]) -> None:
+    """Raise Conflict if a release takes no build of this name. Asked before the bytes are read, and again when they are in."""
+    if not is_draft:
         raise Conflict("This release is published; its builds cannot change. Make a new version.")
-    if any(build.filename.casefold() == filename.casefold() for build in release.builds):
+    if filename.casefold() in {name.casefold() for name in taken}:
         raise Conflict(f"This release already has a build called {filename}. Remove that one first, or rename the file.")
 
 

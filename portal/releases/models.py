@@ -92,9 +92,10 @@ class Build(Base):
 class Download(Base):
     """One person taking one build, however often it was resumed.
 
-    `contract_id` is the contract it was taken under, None for stable builds taken without one. `ranges` are the byte ranges
-    granted, as [[first, last], …]. `completed_at` is known only where the portal itself sends the bytes. `open_key` is unique
-    while the download is open, so parallel requests meet in one row.
+    `contract_id` is the contract it was taken under, None for staff and for stable builds taken without one. `ranges` are the
+    byte ranges granted, as [[first, last], …], merged. `sent` are those the portal itself has sent, and `completed_at` is when
+    they became the whole; both are unknown where nginx sends. `open_key` is unique while the download is open, so parallel
+    requests meet in one row.
     """
 
     __tablename__ = "downloads"
@@ -106,6 +107,7 @@ class Download(Base):
     started_at: Mapped[datetime]
     last_request_at: Mapped[datetime]
     ranges: Mapped[list[Any]] = mapped_column(sa.JSON, default=list)
+    sent: Mapped[list[Any]] = mapped_column(sa.JSON, default=list)
     completed_at: Mapped[datetime | None]
     open_key: Mapped[str | None] = mapped_column(sa.String(80), unique=True)
 

@@ -1,14 +1,63 @@
-"""Published releases, for everybody."""
+"""Stable releases, for everybody. Betas are not found here, whether they exist or not."""
 
-from flask import Blueprint
+from http import HTTPStatus
+
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import Unauthorized
 
+from portal import clock
+from portal.account.entitlements import explain
+from portal.products.catalog import all_products, find_product
+from portal.releases import catalog, stable_access
+from portal.releases.builds import find_build
+from portal.releases.models import Channel, ReleaseState
+from portal.releases.sending import identify, refuse, say, send
 from portal.web.guards import protect, public
 
 blueprint = Blueprint("releases", __name__, url_prefix="/releases")
 protect(blueprint, public)
 
+PAGE = 10
+
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    return "not built yet"
+    """Show each product with its newest stable release."""
+    return render_template("releases/index.html", products=all_products(), newest=catalog.newest_stable())
+
+
+@blueprint.get("/<product>/")
+def product(product: str) -> ResponseReturnValue:
+    """Show a product's stable releases with their notes, newest first, a page at a time (`below` a version)."""
+    found = find_product(product)
+    releases = catalog.history(found.id, Channel.STABLE, below=request.args.get("below"), limit=PAGE + 1)
+    older = url_for("releases.product", product=found.slug, below=releases[PAGE - 1].version) if len(releases) > PAGE else None
+    return render_template("releases/product.html", product=found, releases=releases[:PAGE], older=older, first=not request.args)
+
+
+@blueprint.get("/<product>/<version>/")
+def release(product: str, version: str) -> ResponseReturnValue:
+    """Show one stable release, or what became of it. Another spelling of its version leads to the one address it has."""
+    found = catalog.find_visible(product, version, Channel.STABLE)
+    if found.version != version:
+        return redirect(url_for("releases.release", product=product, version=found.version), 301)
+    return render_template("releases/release.html", release=found)
+
+
+@blueprint.get("/<product>/<version>/download/<filename>")
+def download(product: str, version: str, filename: str) -> ResponseReturnValue:
+    """Send a build of a stable release to whoever the product's setting lets have it, by session or personal token."""
+    now = clock.now()
+    caller = identify(now)
+    found = catalog.find_visible(product, version, Channel.STABLE)
+    decision = stable_access.decide_download(caller.person, found.product, now, contact_id=caller.contact_id)
+    if not decision.allowed:
+        if caller.person is None:
+            raise Unauthorized
+        title = f"The builds of {found.product.name} are not open to you"
+        return refuse(caller, title, *explain(decision))
+    build = find_build(found, filename)
+    if found.state is ReleaseState.WITHDRAWN:
+        return say(caller, HTTPStatus.GONE, "This release was withdrawn", found.withdrawn_reason or "")
+    return send(build, user_id=caller.person.id if caller.person else None, contract_id=decision.contract_id)

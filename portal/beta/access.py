@@ -1,0 +1,86 @@
+"""The gate in front of betas.
+
+Entitlement is decided for the product, before any version is looked up: whoever is refused gets the same answer for a beta that
+exists and for one that doesn't.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from portal.account.entitlements import Benefit, Decision, decide, entitled_products
+from portal.account.models import Contract, Organization, User
+from portal.clock import civil_date
+from portal.database import db
+from portal.products.catalog import all_products
+from portal.products.models import Product
+from portal.releases.models import Channel, Release, ReleaseState
+
+# The vendor's own people who work on betas. They need no contract, and accept no terms.
+STAFF_ROLES = frozenset({"publisher", "product", "admin"})
+
+
+@dataclass(frozen=True)
+class Party:
+    """On whose behalf a person gets a beta: the contract, its zone for dates, and the organisation that bought it."""
+
+    contract_id: int
+    time_zone: str
+    organization_name: str
+
+
+def gate(person: User | None, product: Product, now: datetime, *, contact_id: int | None = None) -> Decision:
+    """Answer whether `person` may have the betas of `product` at `now`. Staff may, under no contract.
+
+    With `contact_id`, that seat alone counts (personal tokens).
+    """
+    if is_beta_staff(person):
+        return Decision(True)
+    return decide(person, Benefit.BETAS, product, now, contact_id=contact_id)
+
+
+def is_beta_staff(person: User | None) -> bool:
+    return person is not None and person.active and bool(person.role_names & STAFF_ROLES)
+
+
+def open_products(person: User, now: datetime) -> list[Product]:
+    """Return the products whose betas are open to `person`, by name."""
+    return all_products() if is_beta_staff(person) else entitled_products(person, now)
+
+
+def party_of(decision: Decision) -> Party | None:
+    """Return the party of an allowed decision, None for staff."""
+    if decision.contract_id is None:
+        return None
+    row = db.session.execute(
+        sa.select(Contract.time_zone, Organization.name)
+        .join(Organization, Organization.id == Contract.organization_id)
+        .where(Contract.id == decision.contract_id)
+    ).one()
+    return Party(decision.contract_id, row.time_zone, row.name)
+
+
+def current_betas(products: list[Product], stable: dict[int, Release]) -> list[Release]:
+    """Return the published betas of `products` with their builds, by product, the newest version first.
+
+    A beta whose final version is out, or a later one, is left out; `stable` is the newest stable release by product id.
+    """
+    betas = db.session.scalars(
+        sa.select(Release)
+        .join(Product, Product.id == Release.product_id)
+        .where(
+            Release.product_id.in_([product.id for product in products]),
+            Release.channel == Channel.BETA,
+            Release.state == ReleaseState.PUBLISHED,
+        )
+        .options(selectinload(Release.builds))
+        .order_by(Product.name, Release.version_key.desc())
+    )
+    return [beta for beta in betas if beta.product_id not in stable or stable[beta.product_id].version_key < beta.version_key]
+
+
+def has_expired(release: Release, time_zone: str, now: datetime) -> bool:
+    """Whether the last day on which the beta runs is over, by the calendar of the IANA zone `time_zone`."""
+    return release.expires_on is not None and civil_date(now, time_zone) > release.expires_on

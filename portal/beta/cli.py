@@ -1,0 +1,30 @@
+"""`portal beta-terms`: the terms of the beta programme."""
+
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from portal import clock
+from portal.beta import terms
+from portal.database import transaction
+from portal.errors import Invalid
+from portal.products.catalog import find_product
+
+beta_terms = AppGroup("beta-terms", help="The terms of the beta programme.")
+
+
+@beta_terms.command("publish")
+@click.argument("product")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+def publish(product: str, file: Path) -> None:
+    """Publish FILE (Markdown, UTF-8; - for standard input) as the next version of the terms of PRODUCT."""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as source:
+            text = source.read()
+    except UnicodeDecodeError:
+        raise Invalid(f"{file} is not UTF-8. Save it as UTF-8 and try again.", "file") from None
+    with transaction():
+        published = terms.publish(find_product(product), text, actor=None, now=clock.now())
+        version = published.version
+    click.echo(f"Version {version} of the beta terms of {product} is published.")

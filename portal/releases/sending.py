@@ -1,0 +1,224 @@
+"""A build as an HTTP answer, whole or one range, and who is asking for it.
+
+This is an edge, shared by the betas' downloads and those of stable builds: each decides who may have the build, at this very
+request, then calls `send`. No database connection is held while a file is streamed.
+"""
+
+import logging
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Flask, current_app, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_etags
+from werkzeug.wrappers import Response
+
+from portal import clock, storage
+from portal.account import access_tokens
+from portal.account.models import User
+from portal.config import Settings
+from portal.database import release_connection, transaction
+from portal.releases import downloads
+from portal.releases.models import Build
+from portal.web import errors
+from portal.web.file_part import Blocks, FilePart, FileWrapper
+from portal.web.ranges import Span, Unsatisfiable, if_range_holds, parse_range
+
+log = logging.getLogger(__name__)
+
+# Larger than a server's usual 8 KB, for servers and TLS set-ups that have no sendfile.
+BLOCK_BYTES = 1 << 18
+# RFC 8187, section 3.2.1: attr-char, beside letters and digits.
+_ATTR_CHAR = "!#$&+-.^_`|~"
+_BEARER = "bearer"
+
+
+# Who is asking -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: by a session, by a personal token (then `contact_id` is the seat that the token belongs to), or nobody."""
+
+    person: User | None
+    contact_id: int | None = None
+
+    @property
+    def uses_token(self) -> bool:
+        return self.contact_id is not None
+
+
+def identify(now: datetime) -> Caller:
+    """Return who is asking. A token given in the Authorization header goes before a session (RFC 6750, section 2.1).
+
+    A token that is unknown, revoked, or belongs to a released seat ends the request here, with 401 in plain text.
+    """
+    if "Authorization" not in request.headers:
+        return Caller(current_user if current_user.is_authenticated else None)
+    scheme, _, token = request.headers["Authorization"].partition(" ")
+    token = token.strip()
+    contact = access_tokens.authenticate(token, now) if scheme.lower() == _BEARER else None
+    if contact is None:
+        refusal = _in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
+        refusal.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        raise HTTPException(response=refusal)
+    with transaction():
+        access_tokens.touch(token, now=now)
+    return Caller(contact.user, contact.id)
+
+
+def _in_words(status: HTTPStatus, *sentences: str) -> Response:
+    """Answer a program with plain text: it shows no pages."""
+    response = Response("\n".join(sentences) + "\n", status, content_type="text/plain; charset=utf-8")
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+def say(caller: Caller, status: HTTPStatus, title: str, message: str) -> ResponseReturnValue:
+    """Say why there are no bytes: as a page, or to a program in plain text."""
+    return _in_words(status, f"{title}.", message) if caller.uses_token else errors.page(status, title=title, message=message)
+
+
+def refuse(caller: Caller, title: str, reason: str, who_can_fix: str) -> ResponseReturnValue:
+    """Refuse somebody who is known but not entitled, with the plain reason and who can change it."""
+    if caller.uses_token:
+        return _in_words(HTTPStatus.FORBIDDEN, f"{title}.", reason, who_can_fix)
+    return errors.refused(title, reason, who_can_fix, action_url=url_for("releases.index"), action_label="See stable releases")
+
+
+# The build ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one request for a build is answered. It holds plain values, so it outlives the database's session."""
+
+    filename: str
+    sha256: str
+    size: int
+    status: HTTPStatus
+    span: Span
+    with_body: bool
+
+    @property
+    def sends_bytes(self) -> bool:
+        """Whether bytes of the build follow: then it is a download, to be recorded."""
+        return self.with_body and self.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
+
+
+def send(build: Build, *, user_id: int | None, contract_id: int | None) -> Response:
+    """Answer the current GET or HEAD of `build`, which the caller has found allowed, and enter it in the ledger.
+
+    Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart.
+    """
+    settings: Settings = current_app.extensions["portal.settings"]
+    planned, build_id = plan(build, request.method, request.headers), build.id
+    path = storage.store().path(planned.sha256)
+    if not path.is_file():
+        raise FileNotFoundError(f"the bytes of build {build_id} are missing: {planned.sha256}")
+    on_end = None
+    if planned.sends_bytes and user_id is not None:
+        with transaction():
+            download_id = downloads.record(build_id, user_id, contract_id, planned.span, clock.now())
+        on_end = _report_to_ledger(current_app._get_current_object(), download_id)  # type: ignore[attr-defined]
+    accel_path = f"{settings.accel_prefix.rstrip('/')}/{path.relative_to(settings.builds_dir)}" if settings.accel_prefix else None
+    release_connection()
+    return answer(planned, path, accel_path=accel_path, file_wrapper=request.environ.get("wsgi.file_wrapper"), on_end=on_end)
+
+
+def _report_to_ledger(app: Flask, download_id: int) -> Callable[[Span], None]:
+    """Return what is called when the server is done with an answer: long after the request, so in a context of its own."""
+
+    def report(sent: Span) -> None:
+        try:
+            with app.app_context(), transaction():
+                downloads.note_sent(download_id, sent, clock.now())
+        except Exception:
+            log.exception("could not note what was sent of download %s", download_id)
+
+    return report
+
+
+def plan(build: Build, method: str, headers: Headers) -> Plan:
+    """Decide how to answer a GET or HEAD of `build`, by its conditions and range (RFC 9110, sections 13.2.2 and 14.2)."""
+    status, span = _outcome(build, method, headers)
+    return Plan(build.filename, build.sha256, build.size, status, span, with_body=method == "GET")
+
+
+def _outcome(build: Build, method: str, headers: Headers) -> tuple[HTTPStatus, Span]:
+    whole = Span(0, build.size - 1)
+    if "If-Match" in headers and not parse_etags(headers["If-Match"]).contains(build.sha256):
+        return HTTPStatus.PRECONDITION_FAILED, whole
+    if "If-None-Match" in headers and parse_etags(headers["If-None-Match"]).contains_weak(build.sha256):
+        return HTTPStatus.NOT_MODIFIED, whole
+    # A range is defined for GET alone; a HEAD describes the whole.
+    if method != "GET" or not if_range_holds(headers.get("If-Range"), etag(build.sha256)):
+        return HTTPStatus.OK, whole
+    try:
+        span = parse_range(headers.get("Range"), build.size)
+    except Unsatisfiable:
+        return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, whole
+    return (HTTPStatus.OK, whole) if span is None else (HTTPStatus.PARTIAL_CONTENT, span)
+
+
+def etag(sha256: str) -> str:
+    """The strong entity tag: equal digests are equal bytes, and published bytes never change."""
+    return f'"{sha256}"'
+
+
+def answer(
+    planned: Plan,
+    path: Path,
+    *,
+    accel_path: str | None = None,
+    file_wrapper: FileWrapper | None = None,
+    on_end: Callable[[Span], None] | None = None,
+) -> Response:
+    """Return the response that `planned` describes, for the file at `path`.
+
+    With `accel_path` (a path inside nginx), nginx sends the bytes and reads `Range` itself. Otherwise the file is handed to
+    `file_wrapper`, and `on_end` is called when the server is done, with the bytes that it sent; not at all if it sent none.
+    """
+    response = Response(status=planned.status, content_type="application/octet-stream")
+    headers = response.headers
+    headers["ETag"] = etag(planned.sha256)
+    headers["Cache-Control"] = "private, no-store"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Accept-Ranges"] = "bytes"
+    if planned.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        headers["Content-Range"] = f"bytes */{planned.size}"
+    if planned.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+        return response
+    headers["Content-Disposition"] = content_disposition(planned.filename)
+    if accel_path is not None:
+        response.status_code = HTTPStatus.OK
+        headers["X-Accel-Redirect"] = accel_path
+        return response
+    headers["Content-Length"] = str(planned.span.length)
+    if planned.status == HTTPStatus.PARTIAL_CONTENT:
+        headers["Content-Range"] = f"bytes {planned.span.first}-{planned.span.last}/{planned.size}"
+    if planned.with_body:
+        # Werkzeug would wrap a 206 in a generator; passed through, the server sees its own wrapper and uses sendfile.
+        response.response = (file_wrapper or Blocks)(FilePart(path, planned.span, on_end), BLOCK_BYTES)
+        response.direct_passthrough = True
+    return response
+
+
+def content_disposition(filename: str) -> str:
+    """Return `attachment` with the file's name twice: plain for old clients, and exact (RFC 6266, section 4.3; RFC 8187).
+
+    The plain one keeps only characters that every client reads the same way: no quotes, backslashes, percent signs or
+    anything outside ASCII.
+    """
+    ascii_name = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
+    plain = "".join(c if c.isprintable() and c not in '"\\%/' else "_" for c in ascii_name).strip() or "download"
+    exact = quote(filename, safe=_ATTR_CHAR, errors="replace")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"
