@@ -175,14 +175,13 @@ def _shared(notice: Notice) -> Mapping[str, Any]:
         "contract_number": contract.number,
         "organization_name": contract.organization.name,
         "product_name": contract.product.name,
-        "happened_at": notice.created_at,
     }
 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(RELEASED, shared=_shared))
-    register(Kind(NAMED, shared=_shared))
+    register(Kind(RELEASED, label="Told that a seat was released", shared=_shared))
+    register(Kind(NAMED, label="Told of a new colleague", shared=_shared))
 
 
 def _refuse_strangers(person: User, contract: Contract) -> None:

@@ -82,7 +82,7 @@ class NewContractForm(FlaskForm):
     product = SelectField("Product")
     starts_on = CivilDateField("First day", [InputRequired("Enter the first day of the term.")])
     ends_on = CivilDateField("Last day", [Optional()])
-    time_zone = SelectField("Time zone of the contract", choices=sorted(available_timezones()))
+    time_zone = SelectField("Time zone of the contract", choices=[(zone, zone) for zone in sorted(available_timezones())])
     name1 = StringField("Name of the first contact", render_kw={"autocomplete": "off"})
     email1 = StringField("Email address of the first contact", render_kw={"autocomplete": "off", "type": "email"})
     name2 = StringField("Name of the second contact", render_kw={"autocomplete": "off"})

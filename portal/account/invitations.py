@@ -18,6 +18,7 @@ from portal.notices import outbox
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Delivery, Notice
 from portal.text import clean_line
+from portal.web.formatting import exact_time
 
 KIND = "invitation"
 PURPOSE = "invitation"
@@ -208,8 +209,7 @@ def _shared(notice: Notice) -> Mapping[str, Any]:
         "product_name": contract.product.name,
         "address": contact.user.email,
         "has_password": contact.user.password is not None,
-        "invitation_days": _settings().invitation_days,
-        "expires_at": invitation.expires_at,
+        "expires": exact_time(invitation.expires_at, contact.user.time_zone or _settings().default_time_zone),
     }
 
 
@@ -222,4 +222,4 @@ def _link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(KIND, check=_still_open, shared=_shared, personal=_link))
+    register(Kind(KIND, label="Invitation to a seat", check=_still_open, shared=_shared, personal=_link))

@@ -28,6 +28,7 @@ from portal.extensions import limiter, security
 from portal.notices import outbox
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Delivery, Notice
+from portal.web.formatting import exact_time
 
 PASSWORD_LENGTH = 12
 RESET_PATH = "/account/password/reset"
@@ -288,15 +289,19 @@ def _reset_link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[st
 
 
 def _reset_shared(notice: Notice) -> Mapping[str, Any]:
-    return {"reset_hours": RESET_HOURS, "asked_at": notice.created_at}
+    return {"reset_hours": RESET_HOURS}
 
 
-def _changed_shared(notice: Notice) -> Mapping[str, Any]:
-    return {"changed_at": notice.created_at, "forgot_path": RESET_PATH}
+def _about_password(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+    """When the password was changed, on the reader's clock, and where to reset it."""
+    person = db.session.get_one(User, delivery.user_id)
+    settings = _settings()
+    zone = person.time_zone or settings.default_time_zone
+    return {"changed": exact_time(notice.created_at, zone), "forgot_url": f"{settings.public_url.rstrip('/')}{RESET_PATH}"}
 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(RESET, shared=_reset_shared, personal=_reset_link))
-    register(Kind(STAFF_INVITATION, shared=_reset_shared, personal=_reset_link))
-    register(Kind(CHANGED, shared=_changed_shared))
+    register(Kind(RESET, label="Password reset", shared=_reset_shared, personal=_reset_link))
+    register(Kind(STAFF_INVITATION, label="Invitation of staff", shared=_reset_shared, personal=_reset_link))
+    register(Kind(CHANGED, label="Password changed", personal=_about_password))
