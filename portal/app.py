@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal import config, database, storage
+from portal import checks, config, database, storage
 from portal.account import contacts, contract_views, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
@@ -109,6 +109,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     filters.init_app(app, settings)
     frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
     rendering.init_app(app)
+    checks.init_app(app, settings)
     _register_across_floors()
     return app
 

@@ -3,16 +3,19 @@
 Exit codes: 0 done, 1 refused (the reason on stderr), 2 wrong usage.
 """
 
+import logging
 from typing import Any
 
 import click
 from flask.cli import AppGroup, ScriptInfo
 from flask_migrate import upgrade
 
+from portal import worker
 from portal.app import create_app
 from portal.config import ConfigurationError, load
 from portal.errors import PortalError
 from portal.feedback.cli import feedback
+from portal.notices.cli import notices
 from portal.serving import serve
 
 
@@ -51,7 +54,14 @@ def serve_command() -> None:
     serve(load())
 
 
-COMMANDS: tuple[click.Command, ...] = (database, feedback, serve_command)
+@click.command("worker")
+def worker_command() -> None:
+    """Deliver mail until SIGTERM. Any number of workers may run, on any machine."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    worker.run(create_app(load()))
+
+
+COMMANDS: tuple[click.Command, ...] = (database, feedback, notices, serve_command, worker_command)
 
 for command in COMMANDS:
     main.add_command(command)

@@ -203,6 +203,16 @@ def release_connection() -> None:
     db.session.remove()
 
 
+def end_read() -> None:
+    """Give the connection back while a body is read; what was loaded stays usable, and is read afresh when it is touched."""
+    db.session.rollback()
+
+
+def check() -> None:
+    """Raise whatever the driver raises when the database does not answer."""
+    db.session.execute(sa.text("SELECT 1"))
+
+
 def is_violation(error: sa.exc.IntegrityError, constraint: str, *columns: str) -> bool:
     """Say whether `error` comes from the unique constraint or index `constraint` over `columns`.
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -53,7 +54,9 @@ class Queue:
     @staticmethod
     def _open(address: str) -> Huey:
         if address.startswith("sqlite"):
-            return SqliteHuey("portal", filename=unquote(urlsplit(address).path)[1:], results=False, fsync=False)
+            file = Path(unquote(urlsplit(address).path)[1:])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return SqliteHuey("portal", filename=str(file), results=False)
         return PostgresHuey("portal", dsn=address.replace("postgresql+psycopg://", "postgresql://", 1), results=False)
 
     def handle(self, job: str, handler: Callable[[], Any]) -> None:

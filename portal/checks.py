@@ -1,0 +1,59 @@
+"""What /readyz and /metrics ask, over all floors."""
+
+import tempfile
+from collections.abc import Iterable
+from datetime import timedelta
+
+from flask import Flask
+
+from portal import clock, database, heartbeat
+from portal.config import Settings
+from portal.extensions import queue
+from portal.notices import outbox, progress, smtp
+from portal.web import health
+from portal.web.health import Labels, Metric
+
+WORKER_SILENCE = timedelta(minutes=3)
+SMTP_ANSWER_SECONDS = 5
+
+
+class WorkerSilent(Exception):
+    """No worker has shown for WORKER_SILENCE that it lives."""
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Register the checks and metrics of this app."""
+
+    def storage_is_writable() -> None:
+        settings.builds_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.builds_dir):
+            pass
+
+    health.init_app(app)
+    health.register_check(app, "database", database.check)
+    health.register_check(app, "queue", queue.check)
+    health.register_check(app, "storage", storage_is_writable)
+    health.register_check(app, "smtp", health.remembered(lambda: smtp.probe(app.extensions["mail"]), SMTP_ANSWER_SECONDS))
+    health.register_check(app, "worker", worker_lives)
+    health.register_metrics(app, outbox_metrics)
+
+
+def worker_lives() -> None:
+    """Raise WorkerSilent if no worker has lately said that it lives."""
+    seen = heartbeat.last_beat(heartbeat.WORKER)
+    if seen is None or clock.now() - seen > WORKER_SILENCE:
+        raise WorkerSilent(f"last seen {seen or 'never'}")
+
+
+def outbox_metrics() -> Iterable[Metric]:
+    now = clock.now()
+    states: dict[Labels, float] = {(("state", state.value),): float(count) for state, count in progress.totals().items()}
+    yield Metric("portal_deliveries", "Deliveries in the outbox, by state.", states)
+    oldest = outbox.oldest_due(now)
+    waited = (now - oldest).total_seconds() if oldest else 0.0
+    yield Metric("portal_oldest_due_seconds", "How long the oldest due delivery has waited, in seconds.", {(): waited})
+    seen = heartbeat.last_beat(heartbeat.WORKER)
+    if seen is not None:
+        yield Metric(
+            "portal_worker_last_seen_seconds", "Seconds since a worker last showed that it lives.", {(): (now - seen).total_seconds()}
+        )

@@ -1,0 +1,75 @@
+"""The worker: a huey consumer that delivers mail, and a clock beside it that forgets nothing.
+
+The queue only says "look now". What is due stands in the database, so a lost or empty queue costs seconds: every TICK_SECONDS
+the main thread shows that the worker lives, frees what dead workers held, and wakes delivery if anything is due.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from flask import Flask
+
+from portal import clock, heartbeat
+from portal.app import DELIVER
+from portal.config import Settings
+from portal.database import transaction
+from portal.extensions import queue
+from portal.notices import outbox
+from portal.notices.delivery import deliver_due
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 10
+# How long an idle thread waits before it looks into the queue again; PostgreSQL tells it at once.
+LONGEST_POLL_SECONDS = 0.5
+
+
+def run(app: Flask) -> None:
+    """Work until SIGTERM, SIGINT or SIGHUP; the mail in hand is finished first. Several workers may run, on any machine."""
+    settings: Settings = app.extensions["portal.settings"]
+    stopping = threading.Event()
+    queue.handle(DELIVER, lambda: _deliver(app, stopping.is_set))
+    _tick(app)
+    consumer = queue.huey.create_consumer(workers=settings.worker_threads, periodic=False, max_delay=LONGEST_POLL_SECONDS)
+    consumer.start()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    # After start(), which sets handlers of its own: to huey one of these signals means to drop the work in hand.
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, stop)
+    log.info("the worker has started with %s threads", settings.worker_threads)
+    while not stopping.wait(TICK_SECONDS):
+        _tick(app)
+        consumer.check_worker_health()
+    log.info("the worker is stopping; it finishes the mail in hand")
+    consumer.stop(graceful=True)
+
+
+def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
+    with app.app_context():
+        done = deliver_due(stopping=stopping)
+    if done.total:
+        log.info("deliveries: %s", ", ".join(f"{count} {state}" for state, count in sorted(done.counts.items())))
+
+
+def _tick(app: Flask) -> None:
+    """Show that the worker lives, free expired leases, wake delivery. A database that is away is tried again next time."""
+    try:
+        with app.app_context():
+            now = clock.now()
+            with transaction():
+                heartbeat.beat(heartbeat.WORKER, now=now)
+                freed = outbox.free_expired_leases(now)
+                due = outbox.any_due(now)
+    except Exception:
+        log.exception("the worker could not look after the outbox")
+        return
+    if freed:
+        log.warning("%s deliveries of a worker that died are due again", freed)
+    if due:
+        queue.wake(DELIVER)
