@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import checks, config, database, storage
-from portal.account import contacts, contract_views, invitation_views, invitations, session_cookie, signing_in
+from portal.account import contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
 from portal.beta import staff as beta_staff
@@ -21,7 +21,7 @@ from portal.feedback import announcements as feedback_announcements
 from portal.feedback import staff as feedback_staff
 from portal.feedback import views as feedback_views
 from portal.home import views as home_views
-from portal.notices import outbox, rendering, smtp
+from portal.notices import outbox, rendering, smtp, subscriptions
 from portal.notices import staff as notices_staff
 from portal.notices import views as notices_views
 from portal.products import staff as products_staff
@@ -46,8 +46,8 @@ BLUEPRINTS = (
     account_views.blueprint,
     contract_views.blueprint,
     invitation_views.blueprint,
-    account_staff.contracts,
-    account_staff.customers,
+    account_staff.contracts_blueprint,
+    account_staff.customers_blueprint,
     notices_views.blueprint,
     notices_staff.blueprint,
     products_staff.blueprint,
@@ -135,5 +135,6 @@ def flask_config(settings: Settings) -> dict[str, object]:
 def _register_across_floors() -> None:
     """Hand to lower floors what they need of higher ones."""
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
+    subscriptions.on_priority(entitlements.priority_products)
     for module in (invitations, contacts, signing_in, release_announcements, feedback_announcements):
         module.register_kinds()

@@ -83,7 +83,7 @@ def decide(person: User | None, benefit: Benefit, product: Product, now: datetim
     With `contact_id`, that seat alone counts: a personal token gives what its own seat gives, no more.
     `benefit` is asked for by name so that contracts of different scope can come without touching a caller.
     """
-    if person is None or not getattr(person, "is_authenticated", True):
+    if person is None or person.is_anonymous:
         return Decision(False, Reason.SIGNED_OUT)
     if not person.active:
         return Decision(False, Reason.ACCOUNT_CLOSED)
@@ -196,6 +196,12 @@ def entitled_products(person: User, now: datetime) -> list[Product]:
         .order_by(Product.name)
     )
     return list(db.session.scalars(products))
+
+
+def priority_products(user_id: int, now: datetime) -> set[int]:
+    """Return the ids of the products of which this user has priority support at `now`; none for an unknown user."""
+    person = db.session.get(User, user_id)
+    return {product.id for product in entitled_products(person, now)} if person is not None else set()
 
 
 def _covers_today(now: datetime) -> sa.ColumnElement[bool]:

@@ -18,18 +18,12 @@ from portal.database import db
 from portal.notices import kinds, links, mail_text, mime
 from portal.notices.models import Delivery, Notice, Topic
 from portal.notices.smtp import deliverable_form
+from portal.notices.topics import WORDS
 from portal.products.models import Product
 from portal.web import formatting
 
 INERT = "#"
 TEST_MARK = "[Test] "
-TOPIC_LABELS = {
-    Topic.BETA: "new beta builds",
-    Topic.POINT: "point releases",
-    Topic.MINOR: "minor releases",
-    Topic.MAJOR: "major releases",
-    Topic.FEEDBACK: "feedback you follow",
-}
 
 
 class Unaddressable(Exception):
@@ -89,7 +83,7 @@ class Renderer:
             "portal_url": links.public_url(settings),
             "support_email": settings.support_email,
             "product_name": self.product.name if self.product else None,
-            "topic_label": TOPIC_LABELS[self.notice.topic] if self.notice.topic else None,
+            "topic_label": WORDS[self.notice.topic].label if self.notice.topic else None,
             "test": False,
         }
 
@@ -154,7 +148,7 @@ class Renderer:
         unsubscribe = self._unsubscribe_url(delivery)
         topic = self.notice.topic
         if unsubscribe is not None and self.product is not None and topic is not None:
-            list_name = mime.one_line(f"{self.product.name}, {TOPIC_LABELS[topic]}")
+            list_name = mime.one_line(f"{self.product.name}, {WORDS[topic].label}")
             headers += [
                 ("List-Id", mime.mailbox(list_name, f"{topic}.{self.product.slug}.{host}")),
                 ("List-Unsubscribe", f"<{unsubscribe}>"),

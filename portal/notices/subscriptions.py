@@ -1,6 +1,7 @@
 """Who wants to hear about what. A "no" is remembered, and only the person turns it into a "yes"."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -8,9 +9,33 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.database import db
 from portal.notices.models import Subscription, Topic
+from portal.products.models import Product
 
 # What a named contact of a contract starts with: this is what was bought.
 CONTACT_TOPICS = (Topic.BETA, Topic.POINT, Topic.FEEDBACK)
+# What anybody can ask for.
+OPEN_TOPICS = (Topic.MINOR, Topic.MAJOR)
+
+# Given a user id and the time: the ids of the products of which the person has priority support.
+_priority: list[Callable[[int, datetime], Collection[int]]] = []
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One topic a person can switch, and how it stands."""
+
+    topic: Topic
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a person can be mailed about one product."""
+
+    product_id: int
+    product_name: str
+    priority: bool
+    choices: tuple[Choice, ...]
 
 
 def start(user_id: int, product_id: int, topics: Iterable[Topic], *, now: datetime) -> None:
@@ -45,3 +70,80 @@ def subscribed(product_id: int, topic: Topic) -> sa.Select[int]:
 def is_one_of(user_ids: Iterable[int]) -> sa.ColumnElement[bool]:
     """A condition on `subscribed`: only these users."""
     return Subscription.user_id.in_(list(user_ids))
+
+
+def on_priority(products_of: Callable[[int, datetime], Collection[int]]) -> None:
+    """Register who knows of which products a person has priority support; contracts are on a higher floor."""
+    _priority[:] = [products_of]
+
+
+def offers(user_id: int, now: datetime, *, product_id: int | None = None) -> list[Offer]:
+    """Return what a person can choose, product by product, those with priority support first.
+
+    Priority support comes with betas, point releases and feedback; minor and major releases anybody can ask for.
+    """
+    priority = {one for products_of in _priority for one in products_of(user_id, now)}
+    products = db.session.execute(
+        sa.select(Product.id, Product.name).where(Product.id == product_id if product_id is not None else sa.true()).order_by(Product.name)
+    ).all()
+    wanted = {
+        (row.product_id, row.topic)
+        for row in db.session.execute(
+            sa.select(Subscription.product_id, Subscription.topic).where(Subscription.user_id == user_id, Subscription.wanted.is_(True))
+        )
+    }
+    offered = [
+        Offer(
+            product.id,
+            product.name,
+            product.id in priority,
+            tuple(
+                Choice(topic, (product.id, topic) in wanted)
+                for topic in (*CONTACT_TOPICS[:2], *OPEN_TOPICS, *CONTACT_TOPICS[2:])
+                if product.id in priority or topic in OPEN_TOPICS
+            ),
+        )
+        for product in products
+    ]
+    return sorted(offered, key=lambda offer: not offer.priority)
+
+
+def save(user_id: int, offered: Iterable[Offer], wanted: Collection[tuple[int, Topic]], *, now: datetime) -> int:
+    """Store what the person chose among what was `offered`. Returns how many choices changed.
+
+    A topic that was never asked about and stays off gets no row: that is not yet a "no".
+    """
+    changed = 0
+    for offer in offered:
+        for choice in offer.choices:
+            now_wanted = (offer.product_id, choice.topic) in wanted
+            if now_wanted is not choice.wanted:
+                choose(user_id, offer.product_id, choice.topic, wanted=now_wanted, now=now)
+                changed += 1
+    return changed
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """Whom a link in a mail speaks for."""
+
+    user_id: int
+    email: str
+
+
+_users = sa.table("users", sa.column("id", sa.Integer), sa.column("email", sa.String))
+
+
+def find_subscriber(user_id: int) -> Subscriber | None:
+    """Return the person with this id, or None."""
+    row = db.session.execute(sa.select(_users.c.id, _users.c.email).where(_users.c.id == user_id)).one_or_none()
+    return Subscriber(row.id, row.email) if row is not None else None
+
+
+def find_product_name(product_id: int) -> str | None:
+    return db.session.scalar(sa.select(Product.name).where(Product.id == product_id))
+
+
+def is_wanted(user_id: int, product_id: int, topic: Topic) -> bool:
+    """Say whether the person is mailed about the topic now."""
+    return user_id in set(db.session.scalars(subscribed(product_id, topic).where(is_one_of([user_id]))))

@@ -1,0 +1,23 @@
+"""The topics in words."""
+
+from dataclasses import dataclass
+
+from portal.notices.models import Topic
+
+
+@dataclass(frozen=True)
+class Words:
+    """`label` stands inside a sentence ("unsubscribe from …"), `title` beside a checkbox, `meaning` below it."""
+
+    label: str
+    title: str
+    meaning: str
+
+
+WORDS = {
+    Topic.BETA: Words("new beta builds", "New beta builds", "Each new beta you can download, with what to test."),
+    Topic.POINT: Words("point releases", "Point releases", "Each correction release, such as 15.2.1."),
+    Topic.MINOR: Words("minor releases", "Minor releases", "New features, such as 15.3.0, a few times a year."),
+    Topic.MAJOR: Words("major releases", "Major releases", "A new generation, such as 16.0.0."),
+    Topic.FEEDBACK: Words("feedback you follow", "Feedback you follow", "When we answer what you wrote, or its status changes."),
+}
