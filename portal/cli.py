@@ -11,6 +11,7 @@ from flask.cli import AppGroup, ScriptInfo
 from flask_migrate import upgrade
 
 from portal import worker
+from portal.account import cli as account
 from portal.app import create_app
 from portal.config import ConfigurationError, load
 from portal.errors import PortalError
@@ -61,7 +62,7 @@ def worker_command() -> None:
     worker.run(create_app(load()))
 
 
-COMMANDS: tuple[click.Command, ...] = (database, feedback, notices, serve_command, worker_command)
+COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices, serve_command, worker_command)
 
 for command in COMMANDS:
     main.add_command(command)

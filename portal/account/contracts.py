@@ -1,6 +1,7 @@
 """Contracts and their terms: made, renewed, suspended, resumed, cancelled. Their state is derived, never stored."""
 
 import enum
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import available_timezones
@@ -11,12 +12,14 @@ from dateutil.relativedelta import relativedelta
 from portal import audit
 from portal.account.models import Contact, Contract, Organization, Term, User
 from portal.clock import civil_date
-from portal.database import db
+from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
 from portal.text import clean_line
 
 TERM_MONTHS = 12
+NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+YEARS = (1990, 2199)
 
 
 class ContractState(enum.StrEnum):
@@ -90,9 +93,20 @@ def create_organization(name: str, *, actor: User | None, now: datetime) -> Orga
         raise Invalid(f"There is already an organisation called {name}.", "name")
     organization = Organization(name=name, created_at=now)
     db.session.add(organization)
-    db.session.flush()
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError as error:
+        if is_violation(error, "uq_organizations_name", "organizations.name"):
+            raise Invalid(f"There is already an organisation called {name}.", "name") from None
+        raise
     audit.record("organization.created", subject_type="organization", subject_id=organization.id, actor=actor, now=now, name=name)
     return organization
+
+
+def find_or_create_organization(name: str, *, actor: User | None, now: datetime) -> Organization:
+    """Return the organisation of this name, added if unknown. Raises Invalid (field `organization`) for a bad name."""
+    name = clean_line(name, "organization", 200)
+    return find_organization(name) or create_organization(name, actor=actor, now=now)
 
 
 def create_contract(
@@ -108,16 +122,26 @@ def create_contract(
 ) -> Contract:
     """Add a contract with its first term: twelve months from `starts_on`, unless `ends_on` says otherwise.
 
-    Raises Invalid for a taken number, an unknown zone, or an end before the start.
+    Raises Invalid for a taken number or one that cannot stand in an address, an unknown zone, dates out of reach, or an end
+    before the start.
     """
     number = clean_line(number, "number", 40)
+    if not NUMBER.fullmatch(number) or number == "new":
+        raise Invalid(f"{number} cannot be a contract's number. Use letters, digits, dots, dashes and underscores.", "number")
     if db.session.scalar(sa.select(Contract.id).where(Contract.number == number)) is not None:
         raise Invalid(f"There is already a contract with the number {number}.", "number")
     if time_zone not in available_timezones():
         raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
+    _check_reach(starts_on, "starts_on")
+    _check_reach(ends_on, "ends_on")
     contract = Contract(number=number, organization=organization, product=product, time_zone=time_zone, created_at=now)
     db.session.add(contract)
-    db.session.flush()
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError as error:
+        if is_violation(error, "uq_contracts_number", "contracts.number"):
+            raise Invalid(f"There is already a contract with the number {number}.", "number") from None
+        raise
     _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), now)
     audit.record(
         "contract.created", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
@@ -128,7 +152,7 @@ def create_contract(
 
 def find_contract(number: str) -> Contract:
     """Return the contract with this number. Raises NotFound."""
-    contract = db.session.scalar(sa.select(Contract).where(Contract.number == number))
+    contract = db.session.scalar(sa.select(Contract).where(Contract.number == number)) if NUMBER.fullmatch(number) else None
     if contract is None:
         raise NotFound(f"There is no contract {number}.")
     return contract
@@ -181,6 +205,11 @@ def _unbroken_run(terms: list[Term]) -> tuple[date, int]:
     if term_end(first, number) == run[-1].ends_on:
         return first, number
     return run[-1].ends_on + timedelta(days=1), 0  # an odd length was imported: count anew from its end
+
+
+def _check_reach(day: date | None, field: str) -> None:
+    if day is not None and not YEARS[0] <= day.year <= YEARS[1]:
+        raise Invalid(f"The year {day.year} is out of reach. Check the date.", field)
 
 
 def _add_term(contract: Contract, starts_on: date, ends_on: date, now: datetime) -> Term:

@@ -10,7 +10,7 @@ from email_validator import EmailNotValidError, validate_email
 
 from portal import audit
 from portal.account.models import Contact, Organization, Role, User
-from portal.database import db
+from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.notices.models import OPEN_STATES, Delivery
 from portal.text import clean_line
@@ -44,11 +44,21 @@ def find_or_add_person(email: str, name: str, organization: Organization | None,
     if person is None:
         person = User(email=address, name=name, organization=organization, fs_uniquifier=uuid.uuid4().hex, active=True, created_at=now)
         db.session.add(person)
-        db.session.flush()
+        _flush_address(address)
     person.name = person.name or name
     if person.organization_id is None:
         person.organization = organization
     return person
+
+
+def _flush_address(address: str) -> None:
+    """Write a new address. Raises Conflict if somebody else has added it since we looked."""
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError as error:
+        if is_violation(error, "uq_users_email", "users.email"):
+            raise Conflict(f"{address} was added a moment ago. Try again.") from None
+        raise
 
 
 def add_customer(email: str, name: str, organization: Organization | None, *, actor: User | None, now: datetime) -> User:
@@ -86,7 +96,7 @@ def change_address(person: User, address: str) -> None:
     """Give a person another (normalised, unknown) address: waiting mail follows, links sent to the old one die."""
     person.email = address
     person.fs_uniquifier = uuid.uuid4().hex
-    db.session.flush()
+    _flush_address(address)
     db.session.execute(sa.update(Delivery).where(Delivery.user_id == person.id, Delivery.state.in_(OPEN_STATES)).values(address=address))
 
 

@@ -1,23 +1,249 @@
-"""Account managers at work."""
+"""Account managers at work: contracts with their terms and seats."""
 
-from flask import Blueprint
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from portal import clock
+from portal.account import contacts, contracts, directory, history, invitations, people
+from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, refuse
+from portal.account.models import Contract
+from portal.account.views import ID, person, settings
+from portal.database import transaction
+from portal.errors import Conflict, PortalError
+from portal.products import catalog
 from portal.web.guards import protect, staff
 
-contracts = Blueprint("contracts_staff", __name__, url_prefix="/staff/contracts")
-protect(contracts, staff("accounts"))
+contracts_blueprint = Blueprint("contracts_staff", __name__, url_prefix="/staff/contracts")
+protect(contracts_blueprint, staff("accounts"))
+customers_blueprint = Blueprint("customers_staff", __name__, url_prefix="/staff/customers")
+protect(customers_blueprint, staff("accounts"))
+
+LONGEST_QUERY = 100
 
 
-@contracts.get("/")
+@dataclass(frozen=True)
+class Act:
+    """Something done to a whole contract, after a confirmation: what the button says, and what it will mean."""
+
+    run: Callable[..., object]
+    label: str
+    icon: str
+    meaning: str
+    done: str
+
+
+ACTS = {
+    "renew": Act(
+        contracts.renew, "Renew", "arrow-repeat",
+        "The next twelve-month term is added: from the day after the last one, or from today if that has passed.", "is renewed",
+    ),
+    "suspend": Act(
+        contracts.suspend, "Suspend", "pause-circle",
+        "Both contacts lose betas, feedback and notices at once, until it is resumed. The days are not added to the term.",
+        "is suspended",
+    ),
+    "resume": Act(
+        contracts.resume, "Resume", "play-circle", "Both contacts get betas, feedback and notices back at once.", "is resumed"
+    ),
+    "cancel": Act(
+        contracts.cancel, "Cancel", "x-circle",
+        "The contract ends at once and for good. It can be neither resumed nor renewed.", "is cancelled",
+    ),
+}  # fmt: skip
+
+
+def asked() -> tuple[str, str | None]:
+    """What the list is searched for, and the key after which its page begins."""
+    query = " ".join(request.args.get("q", "").replace("\x00", " ").split())[:LONGEST_QUERY]
+    after = request.args.get("after", "").replace("\x00", "")
+    return query, after or None
+
+
+@contracts_blueprint.get("/")
 def index() -> ResponseReturnValue:
-    return "not built yet"
+    query, after = asked()
+    page = directory.contracts_page(query, after, clock.now())
+    return render_template("account/staff/contracts.html", page=page, query=query, after=after)
 
 
-customers = Blueprint("customers_staff", __name__, url_prefix="/staff/customers")
-protect(customers, staff("accounts"))
+@contracts_blueprint.route("/new", methods=["GET", "POST"])
+def new() -> ResponseReturnValue:
+    form = NewContractForm(data={"time_zone": settings().default_time_zone} if request.method == "GET" else None)
+    form.product.choices = [(product.slug, product.name) for product in catalog.all_products()]
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contract = _create(form)
+                number = contract.number
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"Contract {number} is made.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/new_contract.html", form=form, organizations=directory.organization_names())
 
 
-@customers.get("/", endpoint="index")
-def customers_index() -> ResponseReturnValue:
-    return "not built yet"
+def _create(form: NewContractForm) -> Contract:
+    now, actor = clock.now(), person()
+    organization = contracts.find_or_create_organization(form.organization.data or "", actor=actor, now=now)
+    assert form.starts_on.data is not None, "the form requires it"
+    contract = contracts.create_contract(
+        form.number.data or "", organization, catalog.find_product(form.product.data), form.starts_on.data,
+        ends_on=form.ends_on.data, time_zone=form.time_zone.data, actor=actor, now=now,
+    )  # fmt: skip
+    for name, email in ((form.name1, form.email1), (form.name2, form.email2)):
+        if not (name.data or email.data):
+            continue
+        try:
+            contacts.name_contact(contract, name=name.data or "", email=email.data or "", actor=actor, now=now)
+        except PortalError as error:
+            at_fault = name if getattr(error, "field", None) == "name" else email
+            at_fault.errors = [*at_fault.errors, str(error)]
+            raise Conflict("Nothing was saved. Correct the contact, and send the form again.") from None
+    return contract
+
+
+@contracts_blueprint.get("/<number>/")
+def show(number: str) -> ResponseReturnValue:
+    contract, now = contracts.find_contract(number), clock.now()
+    seats = contacts.live_contacts(contract.id)
+    return render_template(
+        "account/staff/contract.html",
+        contract=contract,
+        standing=contracts.standing(contract, now),
+        seats=seats,
+        states=invitations.seat_states(seats, now),
+        acts=_possible_acts(contract),
+        history=history.of_contract(contract, for_staff=True),
+    )
+
+
+def _possible_acts(contract: Contract) -> dict[str, Act]:
+    if contract.cancelled_at is not None:
+        return {}
+    return {name: act for name, act in ACTS.items() if name != ("suspend" if contract.suspended_at else "resume")}
+
+
+@contracts_blueprint.route("/<number>/<any(renew, suspend, resume, cancel):name>", methods=["GET", "POST"])
+def act(number: str, name: str) -> ResponseReturnValue:
+    """Ask, then do: renew, suspend, resume or cancel."""
+    chosen, form = ACTS[name], OneButton()
+    contract = contracts.find_contract(number)
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                chosen.run(contracts.find_contract(number), actor=person(), now=clock.now())
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"Contract {number} {chosen.done}.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/act.html", contract=contract, act=chosen, form=form)
+
+
+@contracts_blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])
+def name_contact(number: str) -> ResponseReturnValue:
+    contract, form = contracts.find_contract(number), ContactForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contacts.name_contact(
+                    contracts.find_contract(number), name=form.name.data or "", email=form.email.data or "", actor=person(), now=clock.now()
+                )
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash("The contact is named, and the invitation is on its way.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/contact.html", contract=contract, contact=None, form=form)
+
+
+@contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/replace", methods=["GET", "POST"])
+def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
+    contract, form = contracts.find_contract(number), ContactForm()
+    contact = contacts.find_contact(contract, contact_id)
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contact = contacts.find_contact(contracts.find_contract(number), contact_id)
+                contacts.replace_contact(contact, name=form.name.data or "", email=form.email.data or "", actor=person(), now=clock.now())
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash("The seat has a new contact, and everybody concerned is told.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template(
+        "account/staff/contact.html", contract=contract, contact=contact, form=form, invitation_days=settings().invitation_days
+    )
+
+
+@contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/address", methods=["GET", "POST"])
+def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
+    contract = contracts.find_contract(number)
+    contact = contacts.find_contact(contract, contact_id)
+    form = AddressForm(data={"email": contact.user.email})
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contact = contacts.find_contact(contracts.find_contract(number), contact_id)
+                contacts.correct_address(contact, form.email.data or "", actor=person(), now=clock.now())
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash("The address is corrected. A new invitation is on its way; the old link no longer works.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/address.html", contract=contract, contact=contact, form=form)
+
+
+@contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/release", methods=["GET", "POST"])
+def release_contact(number: str, contact_id: int) -> ResponseReturnValue:
+    contract, form = contracts.find_contract(number), OneButton()
+    contact = contacts.find_contact(contract, contact_id)
+    if form.validate_on_submit():
+        with transaction():
+            contact = contacts.find_contact(contracts.find_contract(number), contact_id)
+            label = contact.user.label
+            contacts.release_contact(contact, actor=person(), now=clock.now())
+        flash(f"{label} no longer holds the seat.", "success")
+        return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/release.html", contract=contract, contact=contact, form=form)
+
+
+@contracts_blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/resend")
+def resend_invitation(number: str, contact_id: int) -> ResponseReturnValue:
+    with transaction():
+        contact = contacts.find_contact(contracts.find_contract(number), contact_id)
+        invitations.resend(contact, actor=person(), now=clock.now())
+        address = contact.user.email
+    flash(f"A new invitation is on its way to {address}. The old link no longer works.", "success")
+    return redirect(url_for("contracts_staff.show", number=number))
+
+
+@customers_blueprint.get("/", endpoint="index")
+def list_customers() -> ResponseReturnValue:
+    query, after = asked()
+    if request.args.get("show") == "organizations":
+        organizations = directory.organizations_page(query, after)
+        return render_template("account/staff/organizations.html", page=organizations, query=query, after=after)
+    return render_template("account/staff/customers.html", page=directory.people_page(query, after), query=query, after=after)
+
+
+@customers_blueprint.route("/new", methods=["GET", "POST"], endpoint="new")
+def add_customer() -> ResponseReturnValue:
+    form = CustomerForm()
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                now, actor = clock.now(), person()
+                organization = contracts.find_or_create_organization(form.organization.data or "", actor=actor, now=now)
+                added = people.add_customer(form.email.data or "", form.name.data or "", organization, actor=actor, now=now)
+                address = added.email
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"{address} is added.", "success")
+            return redirect(url_for("customers_staff.index"))
+    return render_template("account/staff/new_customer.html", form=form, organizations=directory.organization_names())
