@@ -3,21 +3,18 @@
 Exit codes: 0 done, 1 refused (the reason on stderr), 2 wrong usage.
 """
 
-import logging
 from typing import Any
 
 import click
 from flask.cli import AppGroup, ScriptInfo
 from flask_migrate import upgrade
 
-from portal import worker
 from portal.account import cli as account
 from portal.app import create_app
-from portal.config import ConfigurationError, load
+from portal.config import ConfigurationError
 from portal.errors import PortalError
 from portal.feedback.cli import feedback
 from portal.notices.cli import notices
-from portal.serving import serve
 
 
 class PortalGroup(click.Group):
@@ -49,20 +46,7 @@ def upgrade_database() -> None:
     click.echo("The database is up to date.")
 
 
-@click.command("serve")
-def serve_command() -> None:
-    """Serve the pages until SIGTERM; run `portal worker` beside it."""
-    serve(load())
-
-
-@click.command("worker")
-def worker_command() -> None:
-    """Deliver mail until SIGTERM. Any number of workers may run, on any machine."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    worker.run(create_app(load()))
-
-
-COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices, serve_command, worker_command)
+COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices)
 
 for command in COMMANDS:
     main.add_command(command)

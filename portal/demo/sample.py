@@ -204,7 +204,7 @@ class Vendor:
         contact = db.session.scalars(sa.select(Contact).where(Contact.user_id == person.id)).one()
         current = terms.current(product.id)
         assert current is not None
-        terms.accept(person, contact.contract_id, current, now=self.ago(40))
+        terms.accept(person, contact.contract_id, product.id, str(current.version), now=self.ago(40))
 
     def _tell(self, product: Product, sample: SampleItem) -> None:
         """Write an item, vote and comment as its people would, and answer it as staff would."""
