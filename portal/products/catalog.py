@@ -71,10 +71,15 @@ def edit_product(
 
 def find_product(slug: str) -> Product:
     """Return the product with this slug. Raises NotFound."""
-    product = db.session.scalar(sa.select(Product).where(Product.slug == slug))
+    product = db.session.scalar(sa.select(Product).where(Product.slug == slug)) if is_slug(slug) else None
     if product is None:
         raise NotFound(f"There is no product {slug}.")
     return product
+
+
+def is_slug(text: str) -> bool:
+    """Say whether `text` could be a slug at all; what comes out of an address may be anything."""
+    return len(text) <= LONGEST_SLUG and _SLUG.fullmatch(text) is not None
 
 
 def all_products() -> list[Product]:
@@ -84,7 +89,7 @@ def all_products() -> list[Product]:
 
 def _clean_slug(slug: str) -> str:
     slug = clean_line(slug, "slug", LONGEST_SLUG)
-    if not _SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise Invalid("Write the slug in a-z, 0-9 and single hyphens, like macro-studio. It stands in every address.", "slug")
     if slug in _TAKEN_BY_PAGES:
         raise Invalid(f"{slug} is the address of a page of the portal. Choose another slug.", "slug")

@@ -11,16 +11,15 @@ from portal.account.entitlements import Benefit, entitled
 from portal.account.models import User
 from portal.config import Settings
 from portal.database import db
-from portal.markdown import render_markdown
-from portal.notices import outbox
+from portal.notices import outbox, rendering
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Delivery, Notice
+from portal.notices.rendering import Preview, Recipient
 from portal.releases.audience import audience, needs_contract, topic_of
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
 from portal.web.formatting import file_size, kind_version, local_date, long_date
 
 PUBLISHED = "release"
-TEST = "release_test"
 WITHDRAWN = "release_withdrawn"
 
 NOT_ENTITLED = "not entitled"
@@ -32,7 +31,7 @@ def announce(release: Release, *, actor: User | None, now: datetime) -> Notice:
     return outbox.enqueue(
         PUBLISHED,
         audience(release, now),
-        context={"release_id": release.id},
+        context=_context(release),
         topic=topic_of(release),
         product_id=release.product_id,
         key=published_key(release.id),
@@ -45,8 +44,8 @@ def announce_withdrawal(release: Release, *, actor: User | None, now: datetime) 
     """Tell exactly those who downloaded a build of the release that it was withdrawn, and why."""
     return outbox.enqueue(
         WITHDRAWN,
-        downloaders(release.id),
-        context={"release_id": release.id},
+        _downloaders(release.id),
+        context=_context(release),
         product_id=release.product_id,
         key=f"release-{release.id}-withdrawn",
         now=now,
@@ -54,12 +53,29 @@ def announce_withdrawal(release: Release, *, actor: User | None, now: datetime) 
     )
 
 
+def count_downloaders(release_id: int) -> int:
+    """Return how many people `announce_withdrawal` would tell."""
+    return db.session.scalar(sa.select(sa.func.count()).select_from(_downloaders(release_id).subquery())) or 0
+
+
 def send_test(release: Release, *, actor: User, now: datetime) -> Notice:
-    """Send the notice of a release, as it stands, to the one who asks."""
+    """Send the notice of a release, as it stands, to the one who asks. It has no topic, so it goes whatever they switched off."""
     me = sa.select(User.id, User.email, User.name).where(User.id == actor.id)
     return outbox.enqueue(
-        TEST, me, context={"release_id": release.id}, product_id=release.product_id, now=now, created_by_id=actor.id
+        PUBLISHED, me, context=_context(release, test=True), product_id=release.product_id, now=now, created_by_id=actor.id
     )  # fmt: skip
+
+
+def preview(release: Release, *, recipient: User, now: datetime) -> Preview:
+    """Render the notice of a release as it would go to `recipient` now. Its links to preferences lead nowhere."""
+    return rendering.preview(
+        PUBLISHED,
+        _context(release),
+        product_id=release.product_id,
+        topic=topic_of(release),
+        recipient=Recipient(recipient.email, recipient.name, recipient.id),
+        now=now,
+    )
 
 
 def published_key(release_id: int) -> str:
@@ -72,22 +88,11 @@ def find_notice(release: Release) -> Notice | None:
     return db.session.scalar(sa.select(Notice).where(Notice.key == published_key(release.id)))
 
 
-def downloaders(release_id: int) -> outbox.Audience:
-    """Select (user id, address, name) of everybody who is known to have downloaded a build of the release."""
-    took = sa.select(Download.user_id).join(Build, Build.id == Download.build_id).where(Build.release_id == release_id)
-    return sa.select(User.id, User.email, User.name).where(User.id.in_(took))
-
-
-def draft_notice(release: Release, *, now: datetime) -> Notice:
-    """Return the notice as publishing would make it now, for a preview. It belongs to no session and is never stored."""
-    return Notice(
-        kind=PUBLISHED, topic=topic_of(release), product_id=release.product_id, context={"release_id": release.id}, created_at=now
-    )
-
-
 def check_release(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
     """Let nothing go out about a release withdrawn since, nor to somebody no longer entitled to hear of it."""
     release = _release_of(notice)
+    if release is not None and notice.context.get("test"):
+        return {}
     if release is None or release.state is not ReleaseState.PUBLISHED:
         return {delivery.id: RELEASE_WITHDRAWN for delivery in deliveries}
     if needs_contract(release):
@@ -122,22 +127,28 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "expires_on": long_date(release.expires_on) if release.expires_on else None,
         "summary": release.summary,
         "notes": release.notes,
-        "notes_html": render_markdown(release.notes),
         "known_issues": release.known_issues,
-        "known_issues_html": render_markdown(release.known_issues),
         "what_to_test": release.what_to_test,
-        "what_to_test_html": render_markdown(release.what_to_test),
         "builds": builds,
         "withdrawn_reason": release.withdrawn_reason,
-        "release_path": f"/{'beta' if is_beta else 'releases'}/{release.product.slug}/{release.version}/",
+        "release_path": release.path,
     }
 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
     register(Kind(PUBLISHED, check=check_release, shared=describe))
-    register(Kind(TEST, shared=describe))
     register(Kind(WITHDRAWN, shared=describe))
+
+
+def _downloaders(release_id: int) -> outbox.Audience:
+    """Everybody who is known to have downloaded a build of the release."""
+    took = sa.select(Download.user_id).join(Build, Build.id == Download.build_id).where(Build.release_id == release_id)
+    return sa.select(User.id, User.email, User.name).where(User.id.in_(took))
+
+
+def _context(release: Release, *, test: bool = False) -> dict[str, Any]:
+    return {"release_id": release.id, "test": True} if test else {"release_id": release.id}
 
 
 def _release_of(notice: Notice) -> Release | None:

@@ -5,6 +5,7 @@ from sqlalchemy.orm import selectinload
 
 from portal.database import db
 from portal.errors import Invalid, NotFound
+from portal.products.catalog import is_slug
 from portal.products.models import Product
 from portal.releases import versions
 from portal.releases.models import Channel, Release, ReleaseState
@@ -87,18 +88,53 @@ def drafts() -> list[Release]:
     )
 
 
-def everything(product_slug: str | None = None) -> list[Release]:
-    """Return all releases in whatever state with their builds, by product, the newest version first."""
+def newest_of_each(limit: int) -> dict[int, list[Release]]:
+    """Return the `limit` highest versions of each product that are or were published, by product id."""
+    place = sa.func.row_number().over(partition_by=Release.product_id, order_by=Release.version_key.desc())
+    ranked = sa.select(Release.id, place.label("place")).where(Release.state.in_(VISIBLE)).subquery()
+    releases = db.session.scalars(
+        sa.select(Release)
+        .join(ranked, ranked.c.id == Release.id)
+        .where(ranked.c.place <= limit)
+        .options(selectinload(Release.builds))
+        .order_by(Release.version_key.desc())
+    )
+    found: dict[int, list[Release]] = {}
+    for release in releases:
+        found.setdefault(release.product_id, []).append(release)
+    return found
+
+
+def everything_of(product_id: int, *, below: str | None = None, limit: int | None = None) -> list[Release]:
+    """Return a product's releases in whatever state with their builds, the newest version first, all below `below`.
+
+    Raises NotFound if `below` is no version.
+    """
     releases = (
         sa.select(Release)
-        .join(Product, Product.id == Release.product_id)
+        .where(Release.product_id == product_id)
         .options(selectinload(Release.builds))
-        .order_by(Product.name, Release.version_key.desc())
+        .order_by(Release.version_key.desc())
+        .limit(limit)
     )
-    return list(db.session.scalars(releases if product_slug is None else releases.where(Product.slug == product_slug)))
+    return list(db.session.scalars(releases if below is None else releases.where(Release.version_key < _key(below))))
+
+
+def everything() -> list[Release]:
+    """Return all releases of all products in whatever state with their builds, by product, the newest version first."""
+    return list(
+        db.session.scalars(
+            sa.select(Release)
+            .join(Product, Product.id == Release.product_id)
+            .options(selectinload(Release.builds))
+            .order_by(Product.name, Release.version_key.desc())
+        )
+    )
 
 
 def _by_version(product_slug: str, version: str) -> sa.Select[Release]:
+    if not is_slug(product_slug):
+        raise NotFound(f"There is no product {product_slug}.")
     return (
         sa.select(Release)
         .join(Product, Product.id == Release.product_id)

@@ -64,6 +64,11 @@ class Release(Base):
     product: Mapped[Product] = relationship(lazy="joined")
     builds: Mapped[list["Build"]] = relationship(order_by="Build.id")
 
+    @property
+    def path(self) -> str:
+        """Where readers find it, below the portal's own address."""
+        return f"/{'beta' if self.channel is Channel.BETA else 'releases'}/{self.product.slug}/{self.version}/"
+
     __table_args__ = (
         sa.UniqueConstraint("product_id", "version_key"),
         sa.Index("ix_releases_product_state", "product_id", "state", "channel"),
