@@ -16,10 +16,12 @@ _TAGS = {
 _ATTRIBUTES = {"a": {"href"}, "ol": {"start"}}
 
 
-def _lower_headings(tokens: list, by: int) -> None:  # type: ignore[type-arg]
-    for token in tokens:
-        if token.type in {"heading_open", "heading_close"}:
-            token.tag = f"h{min(6, int(token.tag[1]) + by)}"
+def _lower_headings(tokens: list[Token], by: int) -> None:
+    """Give the headings consecutive levels below `by`, whatever levels the writer began with and left out."""
+    headings = [token for token in tokens if token.type in {"heading_open", "heading_close"}]
+    used = sorted({token.tag for token in headings})
+    for token in headings:
+        token.tag = f"h{min(6, used.index(token.tag) + 1 + by)}"
 
 
 def parse_markdown(text: str) -> list[Token]:
@@ -28,7 +30,7 @@ def parse_markdown(text: str) -> list[Token]:
 
 
 def render_markdown(text: str, heading_shift: int = 2) -> Markup:
-    """Return `text` as HTML. Headings are lowered by `heading_shift`, so that a page keeps its own outline."""
+    """Return `text` as HTML. Its highest headings stand `heading_shift` below h1, so that a page keeps its own outline."""
     tokens = _PARSER.parse(text)
     _lower_headings(tokens, heading_shift)
     html = _PARSER.renderer.render(tokens, _PARSER.options, {})

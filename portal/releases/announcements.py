@@ -83,11 +83,6 @@ def published_key(release_id: int) -> str:
     return f"release-{release_id}-published"
 
 
-def find_notice(release: Release) -> Notice | None:
-    """Return the notice that announced a release, None before it is published."""
-    return db.session.scalar(sa.select(Notice).where(Notice.key == published_key(release.id)))
-
-
 def check_release(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
     """Let nothing go out about a release withdrawn since, nor to somebody no longer entitled to hear of it."""
     release = _release_of(notice)

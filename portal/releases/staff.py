@@ -10,6 +10,7 @@ from portal.config import Settings
 from portal.database import end_read, transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
+from portal.notices.progress import find_by_key, progress
 from portal.products.catalog import all_products, find_product
 from portal.releases import announcements, audience, builds, catalog, drafts, publishing
 from portal.releases.filenames import check_filename
@@ -133,6 +134,7 @@ def show(product: str, version: str) -> ResponseReturnValue:
 def _page(release: Release, form: BuildForm, upload_error: str | None = None, status: int = 200) -> ResponseReturnValue:
     now = clock.now()
     is_draft = release.state is ReleaseState.DRAFT
+    notice = find_by_key(announcements.published_key(release.id))
     return render_template(
         "releases/staff_release.html",
         release=release,
@@ -145,7 +147,8 @@ def _page(release: Release, form: BuildForm, upload_error: str | None = None, st
         obstacle=publishing.obstacle_to_publishing(release, now) if is_draft else None,
         reached=audience.count(release, now) if is_draft else None,
         excluded=audience.excluded(release, now) if is_draft else {},
-        notice=announcements.find_notice(release),
+        notice=notice,
+        progress=progress(notice.id) if notice else None,
     ), status
 
 
