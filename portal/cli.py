@@ -15,6 +15,8 @@ from portal.config import ConfigurationError
 from portal.errors import PortalError
 from portal.feedback.cli import feedback
 from portal.notices.cli import notices
+from portal.products.cli import product
+from portal.releases.cli import release
 
 
 class PortalGroup(click.Group):
@@ -46,7 +48,7 @@ def upgrade_database() -> None:
     click.echo("The database is up to date.")
 
 
-COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices)
+COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices, product, release)
 
 for command in COMMANDS:
     main.add_command(command)
