@@ -209,24 +209,24 @@ def _letters(notice_id: int, ids: Sequence[int], now: datetime) -> tuple[list[Le
     try:
         deliveries = _load(remaining)
         renderer = Renderer(deliveries[0].notice, current_settings())
-    except OperationalError:
-        raise
-    except Exception:
-        log.exception("notice %s could not be rendered", notice_id)
-        release_connection()
-        return letters, outcomes + [Outcome(one, DeliveryState.FAILED, reason="could not be rendered") for one in sorted(remaining)]
+    except Exception as error:
+        return letters, outcomes + [_unrendered(one, error) for one in sorted(remaining)]
     for delivery in deliveries:
         try:
             letters.append(renderer.letter(delivery, now))
         except Unaddressable:
             outcomes.append(Outcome(delivery.id, DeliveryState.FAILED, reason="not an address that mail can go to"))
-        except OperationalError:
-            raise
-        except Exception:
-            log.exception("delivery %s could not be rendered", delivery.id)
-            release_connection()  # a statement that failed would spoil the ones after it
-            outcomes.append(Outcome(delivery.id, DeliveryState.FAILED, reason="could not be rendered"))
+        except Exception as error:
+            outcomes.append(_unrendered(delivery.id, error))
     return letters, outcomes
+
+
+def _unrendered(delivery_id: int, error: Exception) -> Outcome:
+    """A mistake in a template or kind is final; a database that did not answer is not."""
+    log.error("delivery %s could not be rendered", delivery_id, exc_info=error)
+    release_connection()  # a statement that failed would spoil the ones after it
+    state = DeliveryState.DEFERRED if isinstance(error, OperationalError) else DeliveryState.FAILED
+    return Outcome(delivery_id, state, reason="could not be rendered")
 
 
 def _load(ids: Iterable[int]) -> list[Delivery]:
@@ -252,8 +252,6 @@ def _refusals(notice_id: int, ids: Sequence[int], now: datetime) -> list[Outcome
     notice = deliveries[0].notice
     try:
         reasons = dict(_reasons(notice, deliveries, now))
-    except OperationalError:
-        raise
     except Exception:
         log.exception("the check of notice %s failed", notice_id)
         release_connection()

@@ -1,0 +1,120 @@
+"""Leases: no two workers ever hold the same delivery, and what a dead one held comes back."""
+
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from portal.account.models import User
+from portal.database import db, transaction
+from portal.notices import outbox
+from portal.notices.delivery import deliver_due
+from portal.notices.models import DeliveryState
+from tests.cast import Cast
+from tests.conftest import NOW
+from tests.integration.notices.conftest import KIND, Enqueue, delivery_to
+from tests.smtp import MailServer
+
+THREADS = 8
+PEOPLE = 200
+
+
+@pytest.fixture
+def crowd(app_context: None) -> int:
+    """A notice to many people; returns its id."""
+    with transaction() as session:
+        session.add_all(
+            User(email=f"person{n}@example.org", name=f"Person {n}", fs_uniquifier=f"u{n}", created_at=NOW) for n in range(PEOPLE)
+        )
+        session.flush()
+        everybody = sa.select(User.id, User.email, User.name).where(User.email.like("person%"))
+        return outbox.enqueue(KIND, everybody, context={"title": "News", "text": "hello"}, now=NOW).id
+
+
+def run_together(work: list[threading.Thread]) -> None:
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+
+
+@pytest.mark.usefixtures("crowd")
+def test_no_delivery_is_claimed_twice(app: Flask) -> None:
+    claimed: Counter[int] = Counter()
+    errors: list[BaseException] = []
+    lock = threading.Lock()
+    barrier = threading.Barrier(THREADS)
+
+    def worker(name: str) -> None:
+        try:
+            with app.app_context():
+                barrier.wait()
+                while True:
+                    with transaction():
+                        ids = outbox.claim(7, name, NOW)
+                    with lock:
+                        claimed.update(ids)
+                    if not ids:
+                        return
+        except BaseException as error:
+            errors.append(error)
+
+    run_together([threading.Thread(target=worker, args=(f"lease-{n}",)) for n in range(THREADS)])
+    assert errors == []
+    assert len(claimed) == PEOPLE
+    assert set(claimed.values()) == {1}
+
+
+@pytest.mark.usefixtures("crowd")
+def test_workers_side_by_side_send_each_mail_once(app: Flask, mail_server: MailServer) -> None:
+    def worker() -> None:
+        with app.app_context():
+            deliver_due(now=lambda: NOW)
+
+    run_together([threading.Thread(target=worker) for _ in range(4)])
+    assert len(mail_server.accepted) == PEOPLE
+    assert len(set(mail_server.recipients())) == PEOPLE
+
+
+def test_a_lease_that_ran_out_is_claimed_again_and_one_that_was_renewed_is_not(cast: Cast, enqueue: Enqueue) -> None:
+    enqueue(cast.alice, cast.bob)
+    with transaction():
+        held = outbox.claim(10, "dead", NOW)
+    assert len(held) == 2
+    with transaction():
+        assert outbox.claim(10, "other", NOW + outbox.LEASE / 2) == []
+        assert outbox.renew("dead", NOW + outbox.LEASE / 2) == set(held)
+    with transaction():
+        assert outbox.claim(10, "other", NOW + outbox.LEASE * 1.2) == []
+    with transaction():
+        assert outbox.claim(10, "other", NOW + outbox.LEASE * 2) == held
+        assert outbox.renew("dead", NOW + outbox.LEASE * 2) == set()
+
+
+def test_the_sweeper_frees_what_a_dead_worker_held(cast: Cast, enqueue: Enqueue) -> None:
+    notice_id = enqueue(cast.alice)
+    with transaction():
+        outbox.claim(10, "dead", NOW)
+        assert outbox.free_expired_leases(NOW) == 0
+    with transaction():
+        assert outbox.free_expired_leases(NOW + outbox.LEASE + timedelta(seconds=1)) == 1
+    delivery = delivery_to(notice_id, cast.alice)
+    assert (delivery.state, delivery.lease, delivery.attempts) == (DeliveryState.QUEUED, None, 0)
+
+
+def test_a_claim_that_is_rolled_back_holds_nothing(cast: Cast, enqueue: Enqueue) -> None:
+    enqueue(cast.alice)
+
+    def claim_and_die() -> None:
+        with transaction():
+            assert len(outbox.claim(10, "first", NOW)) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        claim_and_die()
+    with transaction():
+        assert len(outbox.claim(10, "second", NOW)) == 1
+    db.session.rollback()
