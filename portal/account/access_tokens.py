@@ -25,7 +25,9 @@ def create(contact_id: int, label: str, *, actor: User, now: datetime) -> str:
     """
     label = clean_line(label, "label", 80)
     contact = db.session.scalar(
-        sa.select(Contact).where(Contact.id == contact_id, Contact.user_id == actor.id, Contact.released_at.is_(None)).with_for_update()
+        sa.select(Contact)
+        .where(Contact.id == contact_id, Contact.user_id == actor.id, Contact.released_at.is_(None))
+        .with_for_update(of=Contact)
     )
     if contact is None:
         raise NotFound("There is no such seat.")
