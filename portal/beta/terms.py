@@ -91,3 +91,11 @@ def needs_acceptance(person: User, contract_id: int | None, product_id: int) -> 
         return False
     terms = current(product_id)
     return terms is not None and acceptance(person, terms) is None
+
+
+def unaccepted_products(person: User) -> frozenset[int]:
+    """Return the ids of the products with terms whose current version `person` has not accepted."""
+    accepted = sa.exists().where(TermsAcceptance.beta_terms_id == BetaTerms.id, TermsAcceptance.user_id == person.id)
+    newest = sa.select(sa.func.max(BetaTerms.version)).where(BetaTerms.product_id == Product.id).scalar_subquery()
+    open_terms = sa.select(BetaTerms.product_id).join(Product).where(BetaTerms.version == newest, sa.not_(accepted))
+    return frozenset(db.session.scalars(open_terms))

@@ -53,7 +53,7 @@ class Mail:
 
 
 def read_message(path: Path) -> EmailMessage:
-    return email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[return-value]
+    return email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
 
 
 def latest_mails(directory: Path) -> list[Mail]:

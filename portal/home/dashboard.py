@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import selectinload
 
 from portal.account.contracts import Standing, contracts_of, standing
 from portal.account.models import Contact, Contract, Invitation, User
+from portal.beta import terms
+from portal.beta.access import current_betas
 from portal.database import db
 from portal.feedback.access import Viewer, show_status, status_shown_to, viewer_of, visible_to
 from portal.feedback.models import Item, Status, Vote
 from portal.notices.models import Subscription, Topic
 from portal.products.models import Product
-from portal.releases.models import Channel, Release, ReleaseState
+from portal.releases.catalog import newest_stable
+from portal.releases.models import Release
 
 LATEST_ITEMS = 5
 
@@ -37,6 +39,14 @@ class ContractCard:
     contract: Contract
     standing: Standing
     seats: list[Seat]
+
+
+@dataclass(frozen=True)
+class BetaCard:
+    """A beta to download, and whether its terms must be accepted first."""
+
+    release: Release
+    needs_terms: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Dashboard:
     """Everything the home page shows to one person."""
 
     contracts: list[ContractCard]
-    betas: list[Release]
+    betas: list[BetaCard]
     stable: list[Release]
     feedback: FeedbackSummary
     topics: list[tuple[Product, dict[Topic, bool]]]
@@ -75,44 +85,24 @@ def assemble(person: User, now: datetime) -> Dashboard:
     seats = _seats(contracts)
     cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
     viewer = viewer_of(person, now)
-    entitled = set(viewer.contracts)
-    newest = _newest_releases()
-    stable = {release.product_id: release for release in newest if release.channel is Channel.STABLE}
-    betas = [
-        release for release in newest
-        if release.channel is Channel.BETA and release.product_id in entitled and not _superseded(release, stable)
-    ]  # fmt: skip
+    stable = newest_stable()
     mine = {contract.product_id: contract.product for contract in contracts}
     return Dashboard(
         contracts=cards,
-        betas=betas,
+        betas=_betas(person, [mine[product_id] for product_id in viewer.contracts], stable),
         stable=[release for product_id, release in stable.items() if not mine or product_id in mine],
         feedback=_feedback(viewer, contracts),
         topics=_topics(person, mine),
     )
 
 
-def _superseded(beta: Release, stable: dict[int, Release]) -> bool:
-    """Whether the final of a beta, or something later, is out."""
-    final = stable.get(beta.product_id)
-    return final is not None and final.version_key > beta.version_key
-
-
-def _newest_releases() -> list[Release]:
-    """Return the newest published release of each product and channel, with its builds."""
-    newest = (
-        sa.select(Release.product_id, Release.channel, sa.func.max(Release.version_key).label("version_key"))
-        .where(Release.state == ReleaseState.PUBLISHED)
-        .group_by(Release.product_id, Release.channel)
-        .subquery()
-    )
-    statement = (
-        sa.select(Release)
-        .join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
-        .options(selectinload(Release.builds))
-        .order_by(Release.published_at.desc())
-    )
-    return list(db.session.scalars(statement))
+def _betas(person: User, products: list[Product], stable: dict[int, Release]) -> list[BetaCard]:
+    """The newest beta of each product, as long as its final is not out."""
+    newest: dict[int, Release] = {}
+    for beta in current_betas(products, stable):
+        newest.setdefault(beta.product_id, beta)
+    unread = terms.unaccepted_products(person) if newest else frozenset()
+    return [BetaCard(beta, beta.product_id in unread) for beta in newest.values()]
 
 
 def _seats(contracts: list[Contract]) -> dict[int, list[Seat]]:

@@ -6,10 +6,12 @@ from flask_login import current_user
 
 from portal import clock
 from portal.home import dashboard, duties
+from portal.home.latest import latest_release
 from portal.web.guards import protect, signed_in, staff
 
 blueprint = Blueprint("home", __name__)
 protect(blueprint, signed_in)
+blueprint.add_app_template_global(latest_release)  # the sign-in page asks for it
 staff_blueprint = Blueprint("home_staff", __name__, url_prefix="/staff")
 protect(staff_blueprint, staff())
 

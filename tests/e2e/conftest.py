@@ -43,7 +43,7 @@ class Demo:
     def mails(self) -> list[EmailMessage]:
         """Every mail caught so far, oldest first."""
         paths = sorted((self.data_dir / "mail").glob("*.eml"))
-        return [email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in paths]  # type: ignore[misc]
+        return [email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in paths]
 
     def wait_for_mail(self, wanted: Callable[[EmailMessage], bool], what: str) -> EmailMessage:
         """Return the first mail that is wanted, waiting for it. Fails after WAIT_SECONDS."""
