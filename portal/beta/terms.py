@@ -45,7 +45,7 @@ def current(product_id: int) -> BetaTerms | None:
 
 def current_by_product() -> dict[int, BetaTerms]:
     """Return the terms that count now of every product that has some, by product id."""
-    newest = sa.select(BetaTerms.product_id, sa.func.max(BetaTerms.version).label("version")).group_by(BetaTerms.product_id).subquery()
+    newest = _latest_versions()
     found = db.session.scalars(
         sa.select(BetaTerms).join(newest, sa.and_(BetaTerms.product_id == newest.c.product_id, BetaTerms.version == newest.c.version))
     )
@@ -95,7 +95,16 @@ def needs_acceptance(person: User, contract_id: int | None, product_id: int) -> 
 
 def unaccepted_products(person: User) -> frozenset[int]:
     """Return the ids of the products with terms whose current version `person` has not accepted."""
+    latest = _latest_versions()
     accepted = sa.exists().where(TermsAcceptance.beta_terms_id == BetaTerms.id, TermsAcceptance.user_id == person.id)
-    newest = sa.select(sa.func.max(BetaTerms.version)).where(BetaTerms.product_id == Product.id).scalar_subquery()
-    open_terms = sa.select(BetaTerms.product_id).join(Product).where(BetaTerms.version == newest, sa.not_(accepted))
-    return frozenset(db.session.scalars(open_terms))
+    return frozenset(
+        db.session.scalars(
+            sa.select(BetaTerms.product_id)
+            .join(latest, sa.and_(BetaTerms.product_id == latest.c.product_id, BetaTerms.version == latest.c.version))
+            .where(sa.not_(accepted))
+        )
+    )
+
+
+def _latest_versions() -> sa.Subquery:
+    return sa.select(BetaTerms.product_id, sa.func.max(BetaTerms.version).label("version")).group_by(BetaTerms.product_id).subquery()

@@ -217,12 +217,12 @@ class Vendor:
         for role in sample.voters:
             votes.cast(viewer_of(self.people[role], when), item.id, now=when + timedelta(days=1))
         for number, (role, text) in enumerate(sample.comments, 1):
-            self._comment(item, role, text, self.ago(max(1, sample.days_ago - 150 - number)))
+            self._comment(item, role, text, self.ago(max(1, 4 - number)))
         if sample.status:
             triage.answer(
                 item.id, revision=item.revision, status=Status(sample.status), version=sample.version, reason=sample.reason,
                 response=sample.response, release_id=self._release_id(product, sample.version),
-                actor=self.people["product"], now=self.ago(max(2, sample.days_ago // 10)),
+                actor=self.people["product"], now=self.ago(sample.answered),
             )  # fmt: skip
 
     def _comment(self, item: Item, role: str, text: str, when: datetime) -> None:

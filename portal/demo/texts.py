@@ -18,7 +18,7 @@ class SampleRelease:
 
 @dataclass(frozen=True)
 class SampleItem:
-    """A piece of feedback: who wrote it, who voted beside, what was said, and what became of it."""
+    """A piece of feedback: who wrote it, who voted beside, what was said, and what became of it (`answered` days ago)."""
 
     author: str
     title: str
@@ -34,6 +34,7 @@ class SampleItem:
     severity: str = ""
     beta: str = ""
     private: bool = False
+    answered: int = 10
 
 
 MACRO_STUDIO = (
@@ -122,13 +123,14 @@ FEEDBACK = (
         170, voters=("foods", "freight"),
         comments=(("foods", "Works with our SQL server. A pause of 45 minutes was no problem."),
                   ("product", "Could someone try a pause longer than the idle limit of their database? We could only test one.")),
-        status="in_beta", version="15.3b2",
+        status="in_beta", version="15.3b2", answered=3,
         response="Beta 1 reopened the connection after a pause. Several of you told us that temporary tables were lost, so beta 2 keeps "
                  "the connection alive instead. Please test with your longest report.",
     ),
     SampleItem(
         "colleague", "Pause a running macro from the tray", "One click to stop, one click to go on, with all variables as they were.", 240,
-        voters=("foods", "freight"), status="shipped", version="15.2.1", response="It is in 15.2.1. Thank you for the recording you sent.",
+        voters=("foods", "freight"), status="shipped", version="15.2.1", answered=12,
+        response="It is in 15.2.1. Thank you for the recording you sent.",
     ),
     SampleItem(
         "foods", "Send a chat message when a schedule fails",
