@@ -11,6 +11,7 @@ from flask_migrate import upgrade
 
 from portal.account import cli as account
 from portal.app import create_app
+from portal.beta.cli import beta_terms
 from portal.config import ConfigurationError
 from portal.errors import PortalError
 from portal.feedback.cli import feedback
@@ -48,7 +49,7 @@ def upgrade_database() -> None:
     click.echo("The database is up to date.")
 
 
-COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, feedback, notices, product, release)
+COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, beta_terms, feedback, notices, product, release)
 
 for command in COMMANDS:
     main.add_command(command)

@@ -83,7 +83,7 @@ def accept_terms(product: str, version: str) -> ResponseReturnValue:
     return redirect(url_for("beta.release", product=product, version=beta.version, _anchor="builds"), HTTPStatus.SEE_OTHER)
 
 
-@blueprint.get("/<product>/terms/<int:number>/")
+@blueprint.get("/<product>/terms/<int(max=2147483647):number>/")
 def read_terms(product: str, number: int) -> ResponseReturnValue:
     """One version of a product's beta terms, for whoever may have its betas."""
     offered, _ = _enter(product, clock.now())
