@@ -26,7 +26,7 @@ def add_build(
     """Add a stored file to a draft.
 
     Raises Invalid for an unsafe name or platform; Conflict if the release is no draft, or has a build of that name (in
-    whatever case: on many systems one would overwrite the other).
+    whatever case: on many systems one would overwrite the other), or its bytes were swept away in between.
     """
     filename = check_filename(filename)
     platform = clean_line(platform, "platform", 80, required=False)
@@ -38,6 +38,8 @@ def add_build(
     )  # fmt: skip
     db.session.add(build)
     _touch(release)
+    if not store().exists(stored.sha256):
+        raise Conflict("The file is no longer in storage. Upload it again.")
     audit.record(
         "build.added", subject_type="release", subject_id=release.id, actor=actor, now=now,
         filename=filename, size=stored.size, sha256=stored.sha256,

@@ -68,9 +68,7 @@ def newest_stable() -> dict[int, Release]:
         .subquery()
     )
     releases = db.session.scalars(
-        sa.select(Release)
-        .join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
-        .options(selectinload(Release.builds))
+        sa.select(Release).join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
     )
     return {release.product_id: release for release in releases}
 

@@ -168,9 +168,9 @@ def _set_identity(
         raise Invalid(f"{parsed.normalised} is a beta version. Choose the beta channel, or take the beta part off.", "version")
     if expires_on is not None and expires_on < now.date() and expires_on != release.expires_on:
         raise Invalid("This day has passed. Choose a later one, or leave it empty.", "expires_on")
+    release.kind = kind or versions.propose_kind(previous_version(release.product_id, parsed.key), parsed.normalised)
     release.version, release.version_key, release.channel = parsed.normalised, parsed.key, channel
     release.expires_on = expires_on if channel is Channel.BETA else None
-    release.kind = kind or versions.propose_kind(previous_version(release.product_id, parsed.key), parsed.normalised)
 
 
 def previous_version(product_id: int, version_key: str) -> str | None:

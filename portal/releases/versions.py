@@ -8,6 +8,7 @@ from portal.errors import Invalid
 from portal.releases.models import Kind
 
 LONGEST = 60
+_LONGEST_SPELLING = 200
 _PARTS = 8
 _DIGITS = 10
 _PRE_RANKS = {"a": "1", "b": "2", "rc": "3"}
@@ -56,7 +57,7 @@ def propose_kind(previous: str | None, version: str) -> Kind:
 
 def _read(text: str) -> Version:
     try:
-        if text.isascii():
+        if text.isascii() and len(text) <= _LONGEST_SPELLING:
             return Version(text)
     except InvalidVersion:
         pass
