@@ -22,7 +22,7 @@ from portal.notices.delivery import deliver_due
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 10
+TICK_SECONDS = 5
 # How long an idle thread waits before it looks into the queue again; PostgreSQL tells it at once.
 LONGEST_POLL_SECONDS = 0.5
 

@@ -19,7 +19,7 @@ from portal.notices.models import Delivery, DeliveryState, Notice, Topic
 # An audience selects three columns: user id, address, name.
 Audience = sa.Select[int, str, str]
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=20)
 GIVE_UP_AFTER = timedelta(hours=72)
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=2)
