@@ -3,6 +3,8 @@
 Raw HTML in the source stays text. The allow-list is the second wall, should the first ever leak.
 """
 
+from functools import lru_cache
+
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -29,12 +31,13 @@ def parse_markdown(text: str) -> list[Token]:
     return _PARSER.parse(text)
 
 
+@lru_cache(maxsize=256)
 def render_markdown(text: str, heading_shift: int = 2) -> Markup:
     """Return `text` as HTML. Its highest headings stand `heading_shift` below h1, so that a page keeps its own outline."""
     tokens = _PARSER.parse(text)
     _lower_headings(tokens, heading_shift)
     html = _PARSER.renderer.render(tokens, _PARSER.options, {})
-    return Markup(
+    return Markup(  # noqa: S704 - cleaned by nh3 right here
         nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https", "mailto"}, link_rel="noopener nofollow")
     )
 

@@ -159,21 +159,9 @@ class SeatState:
 
 
 def seat_states(contacts: Sequence[Contact], now: datetime) -> dict[int, SeatState]:
-    """Return how far each contact has come, by the contact's id, with one query for all."""
-    open_until: dict[int, datetime] = dict(
-        db.session.execute(
-            sa.select(Invitation.contact_id, sa.func.max(Invitation.expires_at, type_=Invitation.expires_at.type))
-            .where(
-                Invitation.contact_id.in_([contact.id for contact in contacts]),
-                Invitation.accepted_at.is_(None),
-                Invitation.revoked_at.is_(None),
-                Invitation.expires_at > now,
-            )
-            .group_by(Invitation.contact_id)
-        )
-        .tuples()
-        .all()
-    )
+    """Return how far each contact has come, by the contact's id, with one query for all, and none if all have an account."""
+    newcomers = [contact.id for contact in contacts if contact.user.password is None]
+    open_until = _open_until(newcomers, now) if newcomers else {}
     states = {}
     for contact in contacts:
         if contact.user.password is not None:
@@ -183,6 +171,20 @@ def seat_states(contacts: Sequence[Contact], now: datetime) -> dict[int, SeatSta
         else:
             states[contact.id] = SeatState("waiting")
     return states
+
+
+def _open_until(contact_ids: Sequence[int], now: datetime) -> dict[int, datetime]:
+    rows = db.session.execute(
+        sa.select(Invitation.contact_id, sa.func.max(Invitation.expires_at, type_=Invitation.expires_at.type))
+        .where(
+            Invitation.contact_id.in_(contact_ids),
+            Invitation.accepted_at.is_(None),
+            Invitation.revoked_at.is_(None),
+            Invitation.expires_at > now,
+        )
+        .group_by(Invitation.contact_id)
+    )
+    return dict(rows.tuples().all())
 
 
 def _settings() -> Settings:

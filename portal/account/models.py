@@ -60,7 +60,7 @@ class User(Base, UserMixin):
     sign_in_locked_until: Mapped[datetime | None]
 
     organization: Mapped[Organization | None] = relationship(lazy="joined")
-    roles: Mapped[list[Role]] = relationship(secondary=roles_users, lazy="selectin")  # type: ignore[assignment]
+    roles: Mapped[list[Role]] = relationship(secondary=roles_users)  # type: ignore[assignment]
 
     @property
     def label(self) -> str:

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.orm import joinedload
 
 from portal import tokens
 from portal.account.models import User, UserSession
@@ -16,6 +17,25 @@ from portal.errors import NotFound
 
 TOUCH_EVERY = timedelta(minutes=1)
 _DEVICE_LENGTH = UserSession.device.type.length
+
+
+_ALIVE = (
+    UserSession.ended_at.is_(None),
+    UserSession.last_seen_at > sa.bindparam("seen_after", type_=UserSession.last_seen_at.type),
+    UserSession.created_at > sa.bindparam("begun_after", type_=UserSession.created_at.type),
+)
+# Built once, since every request of a signed-in person runs it. Roles come along: each guard asks for them.
+_FIND = (
+    sa.select(User, UserSession)
+    .join(UserSession, UserSession.user_id == User.id)
+    .where(
+        UserSession.token_hash == sa.bindparam("token_hash"),
+        User.fs_uniquifier == sa.bindparam("uniquifier"),
+        User.active.is_(True),
+        *_ALIVE,
+    )
+    .options(joinedload(User.roles))
+)
 
 
 def begin(person: User, *, device: str, now: datetime) -> str:
@@ -36,16 +56,8 @@ def find(token: str, uniquifier: str, settings: Settings, now: datetime) -> tupl
     It counts while the account is active, the session was not ended, had a request within SESSION_IDLE_HOURS and is
     younger than SESSION_DAYS.
     """
-    row = db.session.execute(
-        sa.select(User, UserSession)
-        .join(UserSession, UserSession.user_id == User.id)
-        .where(
-            UserSession.token_hash == tokens.hash_token(token),
-            User.fs_uniquifier == uniquifier,
-            User.active.is_(True),
-            *_alive(settings, now),
-        )
-    ).one_or_none()
+    values = {"token_hash": tokens.hash_token(token), "uniquifier": uniquifier, **_limits(settings, now)}
+    row = db.session.execute(_FIND, values).unique().one_or_none()
     return row and (row[0], row[1])
 
 
@@ -91,18 +103,19 @@ def running(person: User, settings: Settings, now: datetime) -> list[UserSession
     return list(
         db.session.scalars(
             sa.select(UserSession)
-            .where(UserSession.user_id == person.id, *_alive(settings, now))
-            .order_by(UserSession.last_seen_at.desc(), UserSession.id.desc())
+            .where(UserSession.user_id == person.id, *_ALIVE)
+            .order_by(UserSession.last_seen_at.desc(), UserSession.id.desc()),
+            _limits(settings, now),
         )
     )
 
 
-def _alive(settings: Settings, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        UserSession.ended_at.is_(None),
-        UserSession.last_seen_at > now - timedelta(hours=settings.session_idle_hours),
-        UserSession.created_at > now - timedelta(days=settings.session_days),
-    )
+def _limits(settings: Settings, now: datetime) -> dict[str, datetime]:
+    """The values of `_ALIVE`."""
+    return {
+        "seen_after": now - timedelta(hours=settings.session_idle_hours),
+        "begun_after": now - timedelta(days=settings.session_days),
+    }
 
 
 def _end_where(*conditions: sa.ColumnElement[bool], now: datetime) -> int:

@@ -18,8 +18,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from packaging.version import InvalidVersion, Version
 
-from portal.account.entitlements import Benefit, Decision, Reason, decide
-from portal.account.models import Contact, Contract, User
+from portal.account.entitlements import Benefit, Decision, decide_by_product, decide_for_any
+from portal.account.models import User
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.feedback.models import Item, Status, StatusChange, Visibility
@@ -77,29 +77,17 @@ def viewer_of(person: User, now: datetime) -> Viewer:
         return Viewer(person, staff=True)
     contracts: dict[int, int] = {}
     lapses: dict[int, Decision] = {}
-    for product in _products_ever(person):
-        decision = decide(person, Benefit.FEEDBACK, product, now)
+    for product_id, decision in decide_by_product(person, Benefit.FEEDBACK, now).items():
         if decision.allowed and decision.contract_id is not None:
-            contracts[product.id] = decision.contract_id
+            contracts[product_id] = decision.contract_id
         elif decision.lapsed:
-            lapses[product.id] = decision
+            lapses[product_id] = decision
     return Viewer(person, contracts=contracts, lapses=lapses)
 
 
 def refusal(person: User, now: datetime) -> Decision:
     """Return why `person` may not even read the board."""
-    products = _products_ever(person) or list(db.session.scalars(sa.select(Product).order_by(Product.id).limit(1)))
-    decisions = [decide(person, Benefit.FEEDBACK, product, now) for product in products]
-    refusals = [decision for decision in decisions if decision.reason is not None]
-    return max(refusals, key=lambda decision: list(Reason).index(decision.reason or Reason.SIGNED_OUT), default=_NO_CONTRACT)
-
-
-_NO_CONTRACT = Decision(False, Reason.NO_CONTRACT)
-
-
-def _products_ever(person: User) -> list[Product]:
-    named = sa.select(Contract.product_id).join(Contact, Contact.contract_id == Contract.id).where(Contact.user_id == person.id)
-    return list(db.session.scalars(sa.select(Product).where(Product.id.in_(named)).order_by(Product.name)))
+    return decide_for_any(person, Benefit.FEEDBACK, now)
 
 
 def products_of(viewer: Viewer) -> list[Product]:

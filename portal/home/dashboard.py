@@ -10,7 +10,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from portal.account.contracts import Standing, contracts_of, standing
-from portal.account.models import Contact, Contract, Invitation, User
+from portal.account.invitations import SeatState, seat_states
+from portal.account.models import Contact, Contract, User
 from portal.beta import terms
 from portal.beta.access import current_betas
 from portal.database import db
@@ -26,10 +27,10 @@ LATEST_ITEMS = 5
 
 @dataclass(frozen=True)
 class Seat:
-    """A named contact, and the invitation that waits for an answer, if one does."""
+    """A named contact, and how far they have come."""
 
     contact: Contact
-    invitation: Invitation | None
+    state: SeatState
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class BetaCard:
 class FeedbackLine:
     """An item the organisation voted for, with the status as this reader sees it."""
 
-    item: Item
+    item_id: int
+    title: str
     status: Status
     version: str
 
@@ -82,7 +84,7 @@ class Dashboard:
 def assemble(person: User, now: datetime) -> Dashboard:
     """Gather the home page of `person` at `now`."""
     contracts = contracts_of(person)
-    seats = _seats(contracts)
+    seats = _seats(contracts, now)
     cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
     viewer = viewer_of(person, now)
     stable = newest_stable()
@@ -105,20 +107,20 @@ def _betas(person: User, products: list[Product], stable: dict[int, Release]) ->
     return [BetaCard(beta, beta.product_id in unread) for beta in newest.values()]
 
 
-def _seats(contracts: list[Contract]) -> dict[int, list[Seat]]:
-    waiting = sa.and_(
-        Invitation.contact_id == Contact.id, Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), User.password.is_(None)
-    )
-    rows = db.session.execute(
-        sa.select(Contact, Invitation)
-        .join(User, User.id == Contact.user_id)
-        .outerjoin(Invitation, waiting)
-        .where(Contact.contract_id.in_([contract.id for contract in contracts]), Contact.released_at.is_(None))
-        .order_by(Contact.seat)
-    )
+# Built once, as each home page asks it.
+_SEATS = (
+    sa.select(Contact)
+    .where(Contact.contract_id.in_(sa.bindparam("contracts", expanding=True)), Contact.released_at.is_(None))
+    .order_by(Contact.seat)
+)
+
+
+def _seats(contracts: list[Contract], now: datetime) -> dict[int, list[Seat]]:
+    contacts = list(db.session.scalars(_SEATS, {"contracts": [contract.id for contract in contracts]}))
+    states = seat_states(contacts, now)
     seats: dict[int, list[Seat]] = {}
-    for contact, invitation in rows:
-        seats.setdefault(contact.contract_id, []).append(Seat(contact, invitation))
+    for contact in contacts:
+        seats.setdefault(contact.contract_id, []).append(Seat(contact, states[contact.id]))
     return seats
 
 
@@ -128,27 +130,30 @@ def _feedback(viewer: Viewer, contracts: list[Contract]) -> FeedbackSummary:
     voted = sa.exists().where(
         Vote.item_id == Item.id, Vote.contract_id.in_([contract.id for contract in contracts]), Vote.withdrawn_at.is_(None)
     )
-    mine = sa.and_(voted, visible_to(viewer))
     shown = status_shown_to(viewer)
-    counts = dict(db.session.execute(sa.select(shown, sa.func.count()).where(mine).group_by(shown)).tuples().all())
-    latest = sa.select(Item).where(mine).order_by(Item.changed_at.desc(), Item.id.desc()).limit(LATEST_ITEMS)
-    return FeedbackSummary(
-        lines=[FeedbackLine(item, *_shown(viewer, item)) for item in db.session.scalars(latest)],
-        total=sum(counts.values()),
-        shipped=counts.get(Status.SHIPPED, 0),
-        in_beta=counts.get(Status.IN_BETA, 0),
-    )
-
-
-def _shown(viewer: Viewer, item: Item) -> tuple[Status, str]:
-    return show_status(viewer, item.product_id, item.status, item.status_version)
+    rows = db.session.execute(
+        sa.select(
+            Item.id, Item.title, Item.product_id, Item.status, Item.status_version,
+            sa.func.count().over(),
+            sa.func.count().filter(shown == Status.SHIPPED).over(),
+            sa.func.count().filter(shown == Status.IN_BETA).over(),
+        )
+        .where(voted, visible_to(viewer))
+        .order_by(Item.changed_at.desc(), Item.id.desc())
+        .limit(LATEST_ITEMS)
+    ).all()  # fmt: skip
+    lines = [FeedbackLine(row.id, row.title, *show_status(viewer, row.product_id, row.status, row.status_version)) for row in rows]
+    total, shipped, in_beta = rows[0][-3:] if rows else (0, 0, 0)
+    return FeedbackSummary(lines, total, shipped, in_beta)
 
 
 def _topics(person: User, products: dict[int, Product]) -> list[tuple[Product, dict[Topic, bool]]]:
-    rows = db.session.scalars(sa.select(Subscription).where(Subscription.user_id == person.id, Subscription.product_id.in_(products)))
+    rows = db.session.execute(
+        sa.select(Subscription.product_id, Subscription.topic, Subscription.wanted).where(Subscription.user_id == person.id)
+    )
     chosen: dict[int, dict[Topic, bool]] = {}
-    for row in rows:
-        chosen.setdefault(row.product_id, {})[row.topic] = row.wanted
+    for product_id, topic, wanted in rows:
+        chosen.setdefault(product_id, {})[topic] = wanted
     return [
         (product, {topic: chosen.get(product.id, {}).get(topic, False) for topic in Topic})
         for product in sorted(products.values(), key=lambda product: product.name)

@@ -13,6 +13,18 @@ from portal.releases.models import Channel, Release, ReleaseState
 VISIBLE = (ReleaseState.PUBLISHED, ReleaseState.WITHDRAWN)
 
 
+_STABLE_KEYS = (
+    sa.select(Release.product_id, sa.func.max(Release.version_key).label("version_key"))
+    .where(Release.channel == Channel.STABLE, Release.state == ReleaseState.PUBLISHED)
+    .group_by(Release.product_id)
+    .subquery()
+)
+# Built once: the home page, the sign-in page and the list of betas all ask it.
+_NEWEST_STABLE = sa.select(Release).join(
+    _STABLE_KEYS, sa.and_(Release.product_id == _STABLE_KEYS.c.product_id, Release.version_key == _STABLE_KEYS.c.version_key)
+)
+
+
 def find_release(product_slug: str, version: str) -> Release:
     """Return a release in whatever state, by any spelling of its version; for staff. Raises NotFound."""
     found = db.session.scalar(_by_version(product_slug, version))
@@ -61,16 +73,7 @@ def history(product_id: int, channel: Channel, *, below: str | None = None, limi
 
 def newest_stable() -> dict[int, Release]:
     """Return the newest published stable release of each product that has one, by product id."""
-    newest = (
-        sa.select(Release.product_id, sa.func.max(Release.version_key).label("version_key"))
-        .where(Release.channel == Channel.STABLE, Release.state == ReleaseState.PUBLISHED)
-        .group_by(Release.product_id)
-        .subquery()
-    )
-    releases = db.session.scalars(
-        sa.select(Release).join(newest, sa.and_(Release.product_id == newest.c.product_id, Release.version_key == newest.c.version_key))
-    )
-    return {release.product_id: release for release in releases}
+    return {release.product_id: release for release in db.session.scalars(_NEWEST_STABLE)}
 
 
 def drafts() -> list[Release]:

@@ -5,7 +5,7 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, g, url_for
 
 from portal.web.guards import protect, public
 
@@ -74,7 +74,10 @@ def icon_url(name: str) -> str:
     """
     if name not in ICONS:
         raise UnknownIcon(f"{name!r} is not in portal.web.icons.ICONS; add it there.")
-    return f"{url_for('icons.sprite', digest=sprite_digest())}#{name}"
+    sprite_url = g.get("portal_sprite_url")
+    if sprite_url is None:  # a page shows dozens of icons
+        sprite_url = g.portal_sprite_url = url_for("icons.sprite", digest=sprite_digest())
+    return f"{sprite_url}#{name}"
 
 
 @blueprint.get("/icons-<digest>.svg")
