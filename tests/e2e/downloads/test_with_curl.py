@@ -1,0 +1,173 @@
+"""Downloads as customers do them: curl against real gunicorn, alone and behind nginx."""
+
+import hashlib
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from portal import clock
+from portal.account import contracts
+from portal.database import db, transaction
+from portal.releases.models import Download
+from tests.builds import find_contract
+from tests.e2e.downloads.conftest import CONTENT, FILENAME, Server
+
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+SIZE = len(CONTENT)
+WAIT_SECONDS = 20
+
+
+@pytest.fixture(params=["direct", "behind_nginx"])
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+def entries(server: Server) -> list[Download]:
+    with server.app.app_context():
+        return list(db.session.scalars(sa.select(Download).order_by(Download.id)))
+
+
+def wait_until_complete(server: Server) -> list[Download]:
+    """The server notes what it sent after curl has it, so it may take a moment."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        found = entries(server)
+        if found and all(entry.completed_at is not None for entry in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not complete: {[(entry.ranges, entry.sent) for entry in entries(server)]}")
+
+
+def take_until_cut(server: Server, file: Path, size: int) -> None:
+    """Start a download and cut the connection after `size` bytes."""
+    process = subprocess.Popen(server.command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    file.write_bytes(process.stdout.read(size))
+    process.stdout.close()
+    assert process.wait(timeout=60) != 0
+
+
+def suspend(server: Server) -> None:
+    with server.app.app_context(), transaction():
+        contracts.suspend(find_contract(server.cast.contract), actor=None, now=clock.now())
+
+
+def headers_of(output: bytes) -> tuple[int, dict[str, str]]:
+    lines = output.decode().splitlines()
+    fields = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    return int(lines[0].split()[1]), {name.lower(): value for name, value in fields.items()}
+
+
+def test_a_whole_build_arrives_under_its_name_with_its_digest(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "got"
+    folder.mkdir()
+    assert server.curl("-O", "-J", cwd=folder).returncode == 0
+    (file,) = folder.iterdir()
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == DIGEST
+    assert file.name == "studio x64 neu.msi", "curl reads the plain name of the two"
+
+
+def test_a_broken_download_is_resumed_and_stays_one_entry(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / FILENAME
+    take_until_cut(server, file, 5_000_000)
+    assert server.curl("-C", "-", "-o", str(file)).returncode == 0
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == DIGEST
+    (entry,) = entries(server)
+    assert entry.ranges == [[0, SIZE - 1]]
+
+
+def test_ten_parallel_ranges_are_one_entry(server: Server, tmp_path: Path) -> None:
+    part = -(-SIZE // 10)
+    names = [tmp_path / f"part{number}" for number in range(10)]
+    commands = [
+        server.command("-r", f"{number * part}-{min((number + 1) * part, SIZE) - 1}", "-o", str(name)) for number, name in enumerate(names)
+    ]
+    assert [process.wait(timeout=120) for process in [subprocess.Popen(command) for command in commands]] == [0] * 10
+    assert hashlib.sha256(b"".join(name.read_bytes() for name in names)).hexdigest() == DIGEST
+    (entry,) = entries(server)
+    assert entry.ranges == [[0, SIZE - 1]]
+
+
+def test_a_suspension_stops_the_next_request_in_the_middle(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "build"
+    take_until_cut(server, file, 5_000_000)
+    suspend(server)
+    refused = server.curl("-C", "-", "-o", str(file))
+    assert refused.returncode == 22
+    assert file.read_bytes() == CONTENT[:5_000_000]
+    reason = subprocess.run([word for word in server.command("-r", "5000000-") if word != "--fail"], capture_output=True, timeout=60)
+    assert b"The contract is suspended." in reason.stdout
+
+
+def test_a_head_describes_the_build(server: Server) -> None:
+    status, fields = headers_of(server.curl("--head").stdout)
+    assert status == 200
+    assert fields["content-length"] == str(SIZE)
+    assert fields["etag"] == f'"{DIGEST}"'
+    assert fields["accept-ranges"] == "bytes"
+    assert fields["cache-control"] == "private, no-store"
+    assert fields["x-content-type-options"] == "nosniff"
+    assert fields["content-type"] == "application/octet-stream"
+    assert fields["content-disposition"].endswith("filename*=UTF-8''studio%20x64%20%E2%80%9Cneu%E2%80%9D.msi")
+    assert "last-modified" not in fields
+    assert entries(server) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "length", "content_range"),
+    [
+        (["-r", "0-0"], 206, 1, f"bytes 0-0/{SIZE}"),
+        (["-r", "-5"], 206, 5, f"bytes {SIZE - 5}-{SIZE - 1}/{SIZE}"),
+        (["-r", "0-1,5-6"], 200, SIZE, None),
+        (["-r", f"{SIZE}-"], 416, None, f"bytes */{SIZE}"),
+        (["-r", "7-9", "-H", f'If-Range: "{DIGEST}"'], 206, 3, f"bytes 7-9/{SIZE}"),
+        (["-r", "7-9", "-H", 'If-Range: "of another build"'], 200, SIZE, None),
+        (["-r", "7-9", "-H", "If-Range: Tue, 24 Nov 2026 09:00:00 GMT"], 200, SIZE, None),
+        (["-H", f'If-None-Match: "{DIGEST}"'], 304, None, None),
+    ],
+)
+def test_ranges_and_conditions(server: Server, arguments: list[str], status: int, length: int | None, content_range: str | None) -> None:
+    answer = server.curl("--no-fail", "-D", "-", "-o", "/dev/null", *arguments)
+    found, fields = headers_of(answer.stdout)
+    assert found == status
+    assert fields.get("content-range") == content_range
+    if length is not None:
+        assert fields["content-length"] == str(length)
+
+
+def test_a_range_that_runs_backwards_gets_no_part(direct: Server, behind_nginx: Server) -> None:
+    """RFC 9110, section 14.2, leaves the choice: the portal ignores it, nginx refuses it."""
+    found = [headers_of(one.curl("--no-fail", "-D", "-", "-o", "/dev/null", "-r", "5-2").stdout)[0] for one in (direct, behind_nginx)]
+    assert found == [200, 416]
+
+
+def test_the_store_cannot_be_reached_past_the_portal(behind_nginx: Server) -> None:
+    for path in (f"/_builds/{DIGEST[:2]}/{DIGEST[2:4]}/{DIGEST}", "/_builds/", "/_builds/../portal.db"):
+        command = ["curl", "--silent", "--path-as-is", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", behind_nginx.base + path]
+        assert re.fullmatch(rb"40[04]", subprocess.run(command, capture_output=True, timeout=60).stdout)
+
+
+def test_an_invalid_token_gets_401_and_no_byte(server: Server) -> None:
+    answer = server.curl("--no-fail", "-D", "-", token="wrong")
+    assert headers_of(answer.stdout)[0] == 401
+    assert CONTENT[:16] not in answer.stdout
+
+
+def test_the_portal_knows_when_it_has_sent_everything(direct: Server, tmp_path: Path) -> None:
+    file = tmp_path / "build"
+    take_until_cut(direct, file, 5_000_000)
+    assert [entry.completed_at for entry in entries(direct)] == [None]
+    assert direct.curl("-C", "-", "-o", str(file)).returncode == 0
+    (entry,) = wait_until_complete(direct)
+    assert entry.sent == [[0, SIZE - 1]]
+
+
+def test_behind_nginx_nobody_knows_whether_it_arrived(behind_nginx: Server) -> None:
+    assert behind_nginx.curl("-o", "/dev/null").returncode == 0
+    (entry,) = entries(behind_nginx)
+    assert (entry.ranges, entry.sent, entry.completed_at) == ([[0, SIZE - 1]], [], None)
