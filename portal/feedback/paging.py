@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from portal.database import db
+from portal.database import UtcDateTime, db
 
 PAGE_SIZE = 20
 _SEPARATOR = "~"
@@ -83,14 +83,14 @@ def _decode(text: str | None, keys: Sequence[Key]) -> list[Any] | None:
     if len(parts) != len(keys):
         return None
     try:
-        return [_read(part, key.type.python_type) for part, key in zip(parts, keys, strict=True)]
+        return [_read(part, key) for part, key in zip(parts, keys, strict=True)]
     except ValueError:
         return None
 
 
-def _read(text: str, kind: type) -> Any:
+def _read(text: str, key: Key) -> Any:
     """Read one value of a key. Raises ValueError for what no key of ours can be."""
-    if kind is datetime:
+    if isinstance(key.type, UtcDateTime):
         instant = datetime.fromisoformat(text)
         if instant.tzinfo is None:
             raise ValueError("an instant without a zone")
