@@ -3,7 +3,7 @@
 from datetime import datetime
 from http import HTTPStatus
 
-from flask import Blueprint, current_app, flash, make_response, redirect, render_template, url_for
+from flask import Blueprint, current_app, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from werkzeug.exceptions import HTTPException, Unauthorized
@@ -79,8 +79,7 @@ def accept_terms(product: str, version: str) -> ResponseReturnValue:
         except Conflict as overtaken:
             form.accept_terms.errors = [str(overtaken)]
             return _show(beta, decision, now, form)
-        flash("Beta terms accepted. You can download the builds now.", "success")
-    return redirect(url_for("beta.release", product=product, version=beta.version, _anchor="builds"), HTTPStatus.SEE_OTHER)
+    return redirect(url_for("beta.release", product=product, version=beta.version), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.get("/<product>/terms/<int(max=2147483647):number>/")
