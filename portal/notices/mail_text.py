@@ -56,54 +56,42 @@ def mail_plain(context: Context, text: str) -> str:
     return "\n\n".join(_blocks(root, context.get("portal_url", "")))
 
 
-def wrapped(text: str, indent: str = "") -> str:
+def wrapped(text: str) -> str:
     """Return prose wrapped at 72 characters, its paragraphs kept apart. A long address stays whole."""
     paragraphs = re.split(r"\n\s*\n", text.strip())
-    return "\n\n".join(_fill(" ".join(paragraph.split()), indent, indent) for paragraph in paragraphs)
+    return "\n\n".join(_fill(" ".join(paragraph.split())) for paragraph in paragraphs)
 
 
-def _fill(text: str, first: str, rest: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+def _fill(text: str, width: int = WIDTH) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _blocks(node: SyntaxTreeNode, portal_url: str) -> Iterator[str]:
+def _blocks(node: SyntaxTreeNode, portal_url: str, width: int = WIDTH) -> Iterator[str]:
     for child in node.children:
         if child.type == "heading":
             yield _inline(child, portal_url).upper()
         elif child.type == "paragraph":
-            lines = _inline(child, portal_url).split("\n")
-            yield "\n".join(_fill(line, "", "") for line in lines)
+            yield "\n".join(_fill(line, width) for line in _inline(child, portal_url).split("\n"))
         elif child.type in {"fence", "code_block"}:
             yield textwrap.indent(child.content.rstrip("\n"), "    ")
         elif child.type == "hr":
             yield "-" * 8
         elif child.type == "blockquote":
-            yield textwrap.indent("\n\n".join(_blocks(child, portal_url)), "> ", lambda line: True)
+            yield textwrap.indent("\n\n".join(_blocks(child, portal_url, width - 2)), "> ", lambda line: True)
         elif child.type in {"bullet_list", "ordered_list"}:
-            yield "\n".join(_items(child, portal_url))
+            yield "\n".join(_items(child, portal_url, width))
         elif child.type == "table":
             yield "\n".join(_rows(child, portal_url))
         else:
-            yield from _blocks(child, portal_url)
+            yield from _blocks(child, portal_url, width)
 
 
-def _items(node: SyntaxTreeNode, portal_url: str) -> Iterator[str]:
+def _items(node: SyntaxTreeNode, portal_url: str, width: int) -> Iterator[str]:
     number = int(node.attrs.get("start", 1))
     for index, item in enumerate(node.children):
         mark = "* " if node.type == "bullet_list" else f"{number + index}. "
-        text = "\n".join(_blocks(item, portal_url))
-        # Filled anew, since the mark takes some of the width.
-        lines = [line for line in text.split("\n") if line.strip()]
-        yield mark + textwrap.indent("\n".join(_refill(lines, len(mark))), " " * len(mark)).lstrip()
-
-
-def _refill(lines: list[str], used: int) -> list[str]:
-    filled: list[str] = []
-    for line in lines:
-        filled += textwrap.wrap(
-            line, WIDTH - used, break_long_words=False, break_on_hyphens=False, drop_whitespace=True, replace_whitespace=False
-        ) if len(line) > WIDTH - used else [line]  # fmt: skip
-    return filled
+        text = "\n".join(_blocks(item, portal_url, width - len(mark)))
+        yield mark + textwrap.indent(text, " " * len(mark)).lstrip()
 
 
 def _rows(node: SyntaxTreeNode, portal_url: str) -> Iterator[str]:

@@ -4,14 +4,17 @@ Written out by hand: the standard library's `EmailMessage` breaks long List-Unsu
 mail program follows, and takes milliseconds for each mail.
 """
 
+import base64
 import binascii
+import textwrap
 import unicodedata
 from collections.abc import Sequence
-from email.header import Header
 from email.utils import quote
 
 CRLF = "\r\n"
 LINE_LENGTH = 76
+ENCODED_BYTES = 39
+LONGEST_NAME = 400
 _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
 
 
@@ -21,10 +24,12 @@ def one_line(text: str) -> str:
 
 
 def unstructured(name: str, text: str) -> str:
-    """Return the value of a header of free text, such as Subject: folded, and encoded (RFC 2047) where it is not ASCII."""
+    """Return the value of a header of free text, such as Subject: folded, and encoded (RFC 2047) where plain ASCII will not do."""
     text = one_line(text)
-    charset = "us-ascii" if text.isascii() else "utf-8"
-    return Header(text, charset, header_name=name, maxlinelen=LINE_LENGTH).encode(linesep=CRLF)
+    if not text.isascii() or "=?" in text or any(len(word) > LINE_LENGTH for word in text.split()):
+        return _encoded_words(text)
+    lines = textwrap.wrap(f"{name}: {text}", LINE_LENGTH, break_on_hyphens=False)
+    return f"{CRLF} ".join(lines).removeprefix(f"{name}:").lstrip()
 
 
 def mailbox(name: str, address: str) -> str:
@@ -32,11 +37,19 @@ def mailbox(name: str, address: str) -> str:
     name = one_line(name)
     if not name:
         return address
-    if name.isascii():
-        shown = f'"{quote(name)}"'
-        return f"{shown} <{address}>" if len(shown) + len(address) < 900 else address
-    shown = Header(name, "utf-8", header_name="Reply-To", maxlinelen=LINE_LENGTH).encode(linesep=CRLF)
-    return f"{shown}{CRLF if len(shown) > 30 else ''} <{address}>"
+    if name.isascii() and "=?" not in name and len(name) <= LONGEST_NAME:
+        return f'"{quote(name)}" <{address}>'
+    return f"{_encoded_words(name)}{CRLF} <{address}>"
+
+
+def _encoded_words(text: str) -> str:
+    """Return `text` as encoded words of at most 75 characters, none of which cuts a character (RFC 2047, 2 and 5)."""
+    chunks = [""]
+    for character in text:
+        if len((chunks[-1] + character).encode()) > ENCODED_BYTES:
+            chunks.append("")
+        chunks[-1] += character
+    return f"{CRLF} ".join(f"=?utf-8?b?{base64.b64encode(chunk.encode()).decode()}?=" for chunk in chunks)
 
 
 def compose(headers: Sequence[tuple[str, str]], text: str, html: str, boundary: str) -> bytes:

@@ -116,7 +116,7 @@ def test_a_server_that_was_restarted_between_two_mails_is_connected_to_again(
     cast: Cast, enqueue: Enqueue, mail_server: MailServer, app: Flask
 ) -> None:
     notice_id = enqueue(cast.alice, cast.bob)
-    restarted = []
+    restarted: list[bool] = []
 
     def restart() -> bool:
         if len(mail_server.accepted) == 1 and not restarted:
