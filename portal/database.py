@@ -153,8 +153,8 @@ def transaction() -> Iterator[Session]:
     session: Session = db.session()
     if session.info.get(_IN_TRANSACTION):
         raise RuntimeError("transaction() inside transaction(): only the edge commits")
-    if session.new or session.dirty or session.deleted:
-        session.flush()  # a change that Flask-Security's views left waiting; it belongs to this act
+    if session.info.get("portal_writing") or session.new or session.dirty or session.deleted:
+        session.flush()  # a change that Flask-Security's views left waiting, flushed or not; it belongs to this act
     else:
         session.rollback()
         session.connection(execution_options=_BEGIN_IMMEDIATE)

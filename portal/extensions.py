@@ -13,7 +13,6 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_mail import Mail
 from flask_migrate import Migrate
-from flask_security import Security
 from flask_wtf.csrf import CSRFProtect
 from huey.api import Huey, PostgresHuey, SqliteHuey
 
@@ -83,4 +82,3 @@ limiter = Limiter(get_remote_address, headers_enabled=False)
 mail = Mail()
 migrate = Migrate(render_as_batch=True)
 queue = Queue()
-security = Security()

@@ -113,7 +113,7 @@ def people_page(query: str, after: str | None, *, size: int = PAGE) -> Page[Pers
         .join(Contact.contract)
         .where(Contact.user_id.in_([person.id for person in page]), Contact.released_at.is_(None))
         .order_by(Contract.number)
-    ).tuples():
+    ):
         numbers.setdefault(user_id, []).append(number)
     return Page([PersonRow(person, numbers.get(person.id, [])) for person in page], page[-1].email if more else None)
 
@@ -127,7 +127,7 @@ def organizations_page(query: str, after: str | None, *, size: int = PAGE) -> Pa
         wanted = wanted.where(Organization.name > after)
     if query:
         wanted = wanted.where(_holds(Organization.name, query))
-    rows = [OrganizationRow(*row) for row in db.session.execute(wanted).tuples()]
+    rows = [OrganizationRow(*row) for row in db.session.execute(wanted)]
     page = rows[:size]
     return Page(page, page[-1].organization.name if len(rows) > size else None)
 

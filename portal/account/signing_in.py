@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask, current_app
 from flask_login import current_user
-from flask_security import SQLAlchemyUserDatastore, UserMixin, password_changed, password_reset, views
+from flask_security import Security, SQLAlchemyUserDatastore, UserMixin, password_changed, password_reset, views
 from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, VerifyForm
 from flask_security.mail_util import EmailValidateException, MailUtil
 from flask_security.recoverable import generate_reset_password_token
@@ -24,7 +24,7 @@ from portal.account.models import Role, User
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.errors import Invalid
-from portal.extensions import limiter, security
+from portal.extensions import limiter
 from portal.notices import outbox
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Delivery, Notice
@@ -107,6 +107,9 @@ class OutboxMail(MailUtil):
 
     def validate(self, email: str) -> str:
         return self.normalize(email)
+
+
+security = Security(mail_util_cls=OutboxMail)
 
 
 class SignInForm(LoginForm):
@@ -203,7 +206,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Bind Flask-Security, switched down to signing in and passwords."""
     app.config.update(flask_config(settings))
     security.init_app(
-        app, datastore, mail_util_cls=OutboxMail,
+        app, datastore,
         login_form=SignInForm, verify_form=ConfirmForm, change_password_form=ChangeForm, forgot_password_form=ForgotForm,
     )  # fmt: skip
     security.want_json(lambda request: False)

@@ -1,18 +1,18 @@
 """Sessions are kept by the server: a copied cookie is worth nothing once its session has ended."""
 
-from collections.abc import Callable
+from datetime import timedelta
 
+import pytest
+import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.cast import Cast
-from tests.conftest import csrf_token
-
-SignIn = Callable[[str], FlaskClient]
-
-
-def sign_out(client: FlaskClient) -> int:
-    page = client.get("/account/").get_data(as_text=True)
-    return client.post("/sign-out", data={"csrf_token": csrf_token(page)}).status_code
+from portal import clock
+from portal.account import contacts, contracts
+from portal.account.models import UserSession
+from portal.database import db, transaction
+from tests.cast import PASSWORD, Cast
+from tests.web.account.pages import SignIn, send, text_of
 
 
 def copy_of(client: FlaskClient, other: FlaskClient) -> FlaskClient:
@@ -23,9 +23,107 @@ def copy_of(client: FlaskClient, other: FlaskClient) -> FlaskClient:
     return other
 
 
+def is_in(client: FlaskClient) -> bool:
+    return client.get("/account/").status_code == 200
+
+
+def age(app: Flask, **values: object) -> None:
+    with app.app_context():
+        with transaction() as session:
+            session.execute(sa.update(UserSession).values(**values))
+        db.session.remove()
+
+
 def test_a_copied_cookie_is_dead_after_signing_out(cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
     alice = sign_in(cast.alice)
     thief = copy_of(alice, client)
-    assert thief.get("/account/").status_code == 200
-    assert sign_out(alice) == 302
-    assert thief.get("/account/").status_code == 302
+    assert is_in(thief)
+    assert send(alice, "/sign-out", "/account/").status_code == 302
+    assert not is_in(alice)
+    assert not is_in(thief)
+
+
+def test_signing_out_is_a_form_with_a_token(cast: Cast, sign_in: SignIn) -> None:
+    alice = sign_in(cast.alice)
+    assert alice.get("/sign-out").status_code == 405
+    assert alice.post("/sign-out").status_code == 400
+    assert is_in(alice)
+
+
+@pytest.mark.parametrize(
+    ("values", "lives"),
+    [
+        ({"last_seen_at": timedelta(hours=11)}, True),
+        ({"last_seen_at": timedelta(hours=13)}, False),
+        ({"created_at": timedelta(days=13)}, True),
+        ({"created_at": timedelta(days=15)}, False),
+    ],
+)
+def test_a_session_ends_when_idle_or_old(app: Flask, cast: Cast, sign_in: SignIn, values: dict[str, timedelta], lives: bool) -> None:
+    alice = sign_in(cast.alice)
+    age(app, **{column: clock.now() - ago for column, ago in values.items()})
+    assert is_in(alice) == lives
+
+
+def test_the_last_use_is_written_once_a_minute(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice = sign_in(cast.alice)
+    writes: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE"):
+            writes.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    assert all(is_in(alice) for _ in range(3))
+    assert writes == []
+    age(app, last_seen_at=clock.now() - timedelta(minutes=2))
+    writes.clear()
+    assert all(is_in(alice) for _ in range(3))
+    assert len(writes) == 1
+
+
+def test_a_released_seat_ends_the_sessions_of_its_contact(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice, bob = sign_in(cast.alice), sign_in(cast.bob)
+    with app.app_context(), transaction():
+        contact = contacts.live_contacts(contracts.find_contract(cast.contract).id)[0]
+        contacts.release_contact(contact, actor=None, now=clock.now())
+    assert not is_in(alice)
+    assert is_in(bob)
+
+
+def test_a_changed_password_keeps_this_session_alone(cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    here, there = sign_in(cast.alice), sign_in(cast.alice)
+    thief = copy_of(here, client)
+    new = "another correct horse battery"
+    answer = send(here, "/account/password/change", password=PASSWORD, new_password=new, new_password_confirm=new)
+    assert (answer.status_code, answer.location) == (302, "/account/security/")
+    assert is_in(here)
+    assert not is_in(there)
+    assert not is_in(thief)
+
+
+def test_the_page_lists_devices_and_signs_them_out(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    here, there, bob = sign_in(cast.alice), sign_in(cast.alice), sign_in(cast.bob)
+    with app.app_context():
+        ids = dict(db.session.execute(sa.select(UserSession.id, UserSession.user_id).order_by(UserSession.id)).all())
+        db.session.remove()
+    _mine, other, bobs = ids
+    assert send(here, f"/account/security/sessions/{bobs}/end", "/account/security/").status_code == 404
+    assert send(here, f"/account/security/sessions/{other}/end", "/account/security/").status_code == 302
+    assert (is_in(here), is_in(there), is_in(bob)) == (True, False, True)
+    there = sign_in(cast.alice)
+    assert send(here, "/account/security/sessions/end-others", "/account/security/").status_code == 302
+    assert "1 other device is signed out" in text_of(here.get("/account/security/"))
+    assert (is_in(here), is_in(there)) == (True, False)
+
+
+def test_a_forged_cookie_and_one_without_a_session_are_nobody(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    alice = sign_in(cast.alice)
+    with alice.session_transaction() as cookie:
+        kept = dict(cookie)
+    for changes in ({"session": "guessed"}, {"session": ""}, {"_user_id": "0" * 32}):
+        with client.session_transaction() as cookie:
+            cookie.update({**kept, **changes})
+        assert not is_in(client)

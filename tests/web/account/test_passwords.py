@@ -1,0 +1,101 @@
+"""Forgotten and changed passwords. Mail asked for inside Flask-Security's views must not get lost."""
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from portal import clock
+from portal.database import db
+from portal.notices.models import Delivery, Notice
+from portal.notices.rendering import Renderer
+from tests.cast import PASSWORD, Cast
+from tests.web.account.pages import SignIn, change_user, link_in_newest, mails, send, text_of, try_password
+
+NEW = "a whole new long password"
+FORGOT = "/account/password/reset"
+
+
+def ask_for_link(app: Flask, email: str) -> str:
+    send(app.test_client(), FORGOT, email=email)
+    return link_in_newest(app, "password_reset", "reset_url")
+
+
+def test_asking_for_a_link_leaves_a_delivery(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    answer = send(client, FORGOT, email=cast.alice.upper())
+    assert "on its way" in text_of(answer)
+    assert mails(app) == [("password_reset", cast.alice)]
+
+
+def test_an_unknown_and_a_closed_account_get_the_same_answer_and_no_mail(app: Flask, cast: Cast) -> None:
+    change_user(app, cast.bob, active=False)
+    known = text_of(send(app.test_client(), FORGOT, email=cast.alice))
+    for email in (cast.bob, "nobody@example.org"):
+        assert text_of(send(app.test_client(), FORGOT, email=email)) == known.replace(cast.alice, email)
+    assert mails(app) == [("password_reset", cast.alice)]
+
+
+def test_the_outbox_holds_no_link_and_each_mail_gets_one_when_it_is_sent(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    send(client, FORGOT, email=cast.alice)
+    with app.app_context():
+        notice = db.session.scalars(sa.select(Notice)).one()
+        delivery = db.session.scalars(sa.select(Delivery)).one()
+        assert notice.context == {}
+        mail = Renderer(notice, app.extensions["portal.settings"]).texts(delivery, clock.now())
+        db.session.remove()
+    for part in (mail.text, mail.html):
+        assert f"http://127.0.0.1:8000{FORGOT}/" in part
+    assert mail.subject == "Choose a new password"
+
+
+def test_a_reset_works_once_ends_all_sessions_and_is_told_by_mail(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    alice = sign_in(cast.alice)
+    link = ask_for_link(app, cast.alice)
+    assert client.get(link).status_code == 200
+    answer = send(client, link, password=NEW, password_confirm=NEW)
+    assert (answer.status_code, answer.location) == (302, "/sign-in")
+    assert alice.get("/account/").status_code == 302
+    assert mails(app)[-1] == ("password_changed", cast.alice)
+    assert try_password(app.test_client(), cast.alice, PASSWORD).status_code == 200
+    assert try_password(app.test_client(), cast.alice, NEW).status_code == 302
+    assert client.get(link).location == FORGOT
+    assert "no longer works" in text_of(client.get(FORGOT))
+
+
+def test_a_reset_opens_a_locked_account(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    for _ in range(6):
+        try_password(app.test_client(), cast.alice, "wrong wrong wrong")
+    send(client, ask_for_link(app, cast.alice), password=NEW, password_confirm=NEW)
+    assert try_password(app.test_client(), cast.alice, NEW).status_code == 302
+
+
+def test_a_customer_without_a_password_makes_an_account_by_reset(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    change_user(app, cast.erin, password=None)
+    send(client, ask_for_link(app, cast.erin), password=NEW, password_confirm=NEW)
+    assert try_password(app.test_client(), cast.erin, NEW).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("new", "again", "text"),
+    [
+        ("short", "short", "12 characters or more"),
+        (NEW, NEW + "x", "entries differ"),
+        ("", "", "Enter a password"),
+        (PASSWORD, PASSWORD, "you have now"),
+    ],
+)
+def test_a_new_password_that_does_not_fit_is_refused_with_the_reason(cast: Cast, sign_in: SignIn, new: str, again: str, text: str) -> None:
+    answer = send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=new, new_password_confirm=again)
+    assert answer.status_code == 200
+    assert text in text_of(answer)
+
+
+def test_a_change_is_told_by_mail(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=NEW, new_password_confirm=NEW)
+    assert mails(app) == [("password_changed", cast.alice)]
+    assert try_password(app.test_client(), cast.alice, NEW).status_code == 302
+
+
+def test_twelve_plain_characters_are_enough(cast: Cast, sign_in: SignIn) -> None:
+    answer = send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password="a" * 12, new_password_confirm="a" * 12)
+    assert answer.status_code == 302
