@@ -113,8 +113,10 @@ def progress(notice_id: int) -> Progress:
 
 def totals() -> dict[DeliveryState, int]:
     """Return how many deliveries are in each state, over all notices."""
-    found = dict(db.session.execute(sa.select(Delivery.state, sa.func.count()).group_by(Delivery.state)).tuples().all())
-    return {state: found.get(state, 0) for state in DeliveryState}
+    counts = dict.fromkeys(DeliveryState, 0)
+    for state, count in db.session.execute(sa.select(Delivery.state, sa.func.count()).group_by(Delivery.state)):
+        counts[state] = count
+    return counts
 
 
 def latest(*, before_id: int | None = None, limit: int = PAGE) -> list[Listed]:

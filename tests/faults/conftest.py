@@ -103,6 +103,7 @@ def announce(app: Flask) -> Callable[[int], list[str]]:
 def states(app: Flask) -> dict[DeliveryState, int]:
     """Count the deliveries by state."""
     with app.app_context():
-        counts = dict(db.session.execute(sa.select(Delivery.state, sa.func.count()).group_by(Delivery.state)).tuples().all())
+        rows = db.session.execute(sa.select(Delivery.state, sa.func.count().label("people")).group_by(Delivery.state)).all()
+        counts = {row.state: row.people for row in rows}
         db.session.remove()
     return counts

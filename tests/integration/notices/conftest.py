@@ -1,6 +1,7 @@
 """A mail server, an app that sends to it, and a small kind of notice to send."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,18 @@ def enqueue(app_context: None) -> Enqueue:
     """Return a function that puts a notice to the people with these addresses into the outbox, and gives its id."""
 
     def do(
-        *addresses: str, kind: str = KIND, topic: Topic | None = None, product_id: int | None = None, text: str = "hello", **context: object
+        *addresses: str,
+        kind: str = KIND,
+        topic: Topic | None = None,
+        product_id: int | None = None,
+        text: str = "hello",
+        now: datetime = NOW,
+        **context: object,
     ) -> int:
         audience = sa.select(User.id, User.email, User.name).where(User.email.in_(addresses))
         with transaction():
             values = {"title": "News", "text": text, **context}
-            return outbox.enqueue(kind, audience, context=values, topic=topic, product_id=product_id, now=NOW).id
+            return outbox.enqueue(kind, audience, context=values, topic=topic, product_id=product_id, now=now).id
 
     return do
 

@@ -48,7 +48,7 @@ def test_plain_text_is_wrapped_and_keeps_addresses_whole() -> None:
     assert max(len(line) for line in text.split("\n")) <= 72
     assert text.startswith("NEWS\n\nFaster start, see the notes (https://portal.example.org/releases/15.3.0)\nor https://example.org/.")
     assert (
-        "* Schedules no longer run twice on the night the clocks change, which\n  is a long item that needs a second line.\n"
+        "* Schedules no longer run twice on the night the clocks change, which is\n  a long item that needs a second line.\n"
         "* See idea 187 (https://portal.example.org/feedback/187)\n  1. nested" in text
     )
     assert "1. one\n2. two" in text

@@ -1,0 +1,159 @@
+"""The staff's pages about notices: who may see them, what they show, how they page."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from portal.account.models import User
+from portal.database import db, transaction
+from portal.notices import outbox, progress
+from portal.notices.models import Delivery, DeliveryState, Topic
+from portal.products.models import Product
+from tests.cast import Cast
+from tests.conftest import NOW, csrf_token
+
+SignIn = Callable[[str], FlaskClient]
+Enqueue = Callable[..., int]
+
+
+@pytest.fixture
+def enqueue(app: Flask, cast: Cast) -> Enqueue:
+    """Return a function that makes a notice to these people, and gives its id."""
+
+    def do(*addresses: str) -> int:
+        with app.app_context(), transaction():
+            audience = sa.select(User.id, User.email, User.name).where(User.email.in_(addresses))
+            product_id = db.session.scalars(sa.select(Product.id).where(Product.slug == cast.product)).one()
+            return outbox.enqueue("release", audience, context={"release_id": 1}, topic=Topic.POINT, product_id=product_id, now=NOW).id
+
+    return do
+
+
+def settle(app: Flask, address: str, state: DeliveryState, reply: str | None = None, reason: str | None = None) -> None:
+    with app.app_context(), transaction() as session:
+        for delivery in session.query(Delivery).filter_by(address=address):
+            delivery.state, delivery.reply, delivery.reason, delivery.settled_at = state, reply, reason, NOW
+
+
+@pytest.mark.parametrize("path", ["/staff/notices/", "/staff/notices/1/", "/staff/notices/1/progress"])
+def test_only_publishers_and_admins_see_notices(sign_in: SignIn, enqueue: Enqueue, cast: Cast, client: FlaskClient, path: str) -> None:
+    assert enqueue(cast.alice) == 1
+    allowed = {cast.paula: 200, cast.ada: 200, cast.petra: 404, cast.anton: 404, cast.alice: 404, cast.erin: 404}
+    assert {person: sign_in(person).get(path).status_code for person in allowed} == allowed
+    assert client.get(path).status_code == 302
+
+
+def test_a_notice_shows_its_numbers_and_its_people_by_state(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob, cast.carol, cast.erin)
+    settle(app, cast.alice, DeliveryState.SENT, "250 OK")
+    settle(app, cast.bob, DeliveryState.BOUNCED, "550 5.1.1 <no> such user")
+    settle(app, cast.carol, DeliveryState.SKIPPED, reason="switched off")
+    client = sign_in(cast.paula)
+    page = client.get(f"/staff/notices/{notice_id}/").text
+    assert "Of 4: 1 sent, 1 queued, 1 bounced, 1 skipped" in page
+    assert "550 5.1.1 &lt;no&gt; such user" in page
+    assert "Switched off" in page
+    bounced = client.get(f"/staff/notices/{notice_id}/?state=bounced").text
+    assert cast.bob in bounced
+    assert cast.alice not in bounced
+    assert cast.alice in client.get(f"/staff/notices/{notice_id}/?state=nonsense").text
+    assert "Nobody is in this state." in client.get(f"/staff/notices/{notice_id}/?state=failed").text
+
+
+def test_the_numbers_can_be_fetched_while_it_goes_out(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    client = sign_in(cast.paula)
+    before = client.get(f"/staff/notices/{notice_id}/progress").json
+    assert before is not None
+    assert (before["total"], before["finished"], before["summary"]) == (2, False, "Of 2: 2 queued")
+    for address in (cast.alice, cast.bob):
+        settle(app, address, DeliveryState.SENT)
+    after = client.get(f"/staff/notices/{notice_id}/progress").json
+    assert after is not None
+    assert (after["counts"]["sent"], after["finished"]) == (2, True)
+    assert "segbar" in after["html"]
+
+
+def test_what_failed_can_be_tried_again(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    settle(app, cast.alice, DeliveryState.FAILED, reason="given up after 72 hours of trying")
+    settle(app, cast.bob, DeliveryState.BOUNCED, "550 5.1.1 unknown")
+    client = sign_in(cast.paula)
+    page = client.get(f"/staff/notices/{notice_id}/").text
+    assert "Retry 1" in page
+    answer = client.post(f"/staff/notices/{notice_id}/retry", data={"csrf_token": csrf_token(page)}, follow_redirects=True)
+    assert "1 will be tried again now." in answer.text
+    assert "Retry 1" not in answer.text
+    with app.app_context():
+        counts = progress.progress(notice_id).counts
+    assert (counts[DeliveryState.QUEUED], counts[DeliveryState.BOUNCED]) == (1, 1)
+
+
+def test_an_unknown_notice_is_not_found(sign_in: SignIn, cast: Cast) -> None:
+    client = sign_in(cast.paula)
+    page = client.get("/staff/notices/").text
+    assert "No notice yet." in page
+    for path in ("/staff/notices/1/", "/staff/notices/99999999999999999999/", "/staff/notices/1/progress"):
+        assert client.get(path).status_code == 404
+    assert client.post("/staff/notices/1/retry", data={"csrf_token": csrf_token(page)}).status_code == 404
+    assert client.get("/staff/notices/?before=99999999999999999999").status_code == 200
+
+
+def test_lists_are_paged_and_cost_the_same_however_long(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    client = sign_in(cast.paula)
+    everybody = [f"person{n}@example.org" for n in range(progress.PAGE * 2 + 1)]
+    with app.app_context(), transaction() as session:
+        session.add_all(User(email=address, name="", fs_uniquifier=address, created_at=NOW) for address in everybody)
+    small, big = enqueue(cast.alice), enqueue(*everybody)
+    with statements(app) as few:
+        client.get(f"/staff/notices/{small}/")
+    with statements(app) as many:
+        page = client.get(f"/staff/notices/{big}/").text
+    assert len(few) == len(many)
+    seen = [address for address in everybody if f">{address}<" in page]
+    assert len(seen) == progress.PAGE
+    with app.app_context():
+        last = progress.recipients(big, None, 0).next_after
+    older = client.get(f"/staff/notices/{big}/?after={last}").text
+    assert not set(seen) & {address for address in everybody if f">{address}<" in older}
+
+    with statements(app) as few:
+        client.get("/staff/notices/")
+    for _ in range(progress.PAGE):
+        enqueue(cast.bob)
+    with statements(app) as many:
+        page = client.get("/staff/notices/").text
+    assert len(few) == len(many)
+    assert page.count('scope="row"') == progress.PAGE
+    assert f"before={big + 1}" in page
+    assert client.get(f"/staff/notices/?before={big + 1}").text.count('scope="row"') == 2
+
+
+class statements:  # noqa: N801 - reads like a function
+    """Collects the SQL statements run in its block."""
+
+    def __init__(self, app: Flask) -> None:
+        with app.app_context():
+            self.engine = db.engine
+        self.seen: list[str] = []
+
+    def _see(self, connection: object, cursor: object, statement: str, *_: object) -> None:
+        self.seen.append(statement)
+
+    def __enter__(self) -> list[str]:
+        event.listen(self.engine, "before_cursor_execute", self._see)
+        return self.seen
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self.engine, "before_cursor_execute", self._see)
+
+
+@pytest.fixture(autouse=True)
+def no_leftover_connections(app: Flask) -> Iterator[None]:
+    yield
+    with app.app_context():
+        db.session.remove()
