@@ -13,7 +13,7 @@ from portal.account.models import User
 from portal.database import db
 from portal.errors import Invalid
 from portal.feedback import announcements, paging, votes
-from portal.feedback.access import Viewer, beta_times, find_item, show_status, status_shown_to, visible_to
+from portal.feedback.access import LARGEST_ID, Viewer, beta_times, find_item, show_status, status_shown_to, visible_to
 from portal.feedback.models import Comment, Item, ItemKind, Severity, Status, StatusChange, Visibility, Vote
 from portal.products.models import Product
 from portal.releases.models import Release, ReleaseState
@@ -290,7 +290,7 @@ def _comments(item_id: int, hidden: list[tuple[datetime, datetime | None]], befo
     for since, until in hidden:
         outside = Comment.created_at < since
         statement = statement.where(outside if until is None else sa.or_(outside, Comment.created_at >= until))
-    if before is not None:
+    if before is not None and before <= LARGEST_ID:
         statement = statement.where(Comment.id < before)
     statement = statement.options(joinedload(Comment.author).selectinload(User.roles), joinedload(Comment.organization))
     return list(db.session.scalars(statement.order_by(Comment.id.desc()).limit(COMMENTS_SHOWN + 1)))

@@ -30,7 +30,7 @@ def test_walking_down_and_up_shows_each_item_once(cast: Cast, sort: Sort) -> Non
         seen.append([row.item.id for row in at.rows])
         at = page(cast, sort, after=at.older) if at.older else at
     assert at.older is None
-    assert sorted(sum(seen, [])) == ids
+    assert sorted(item_id for shown in seen for item_id in shown) == ids
     upwards = [seen[-1]]
     for _ in range(2):
         at = page(cast, sort, before=at.newer)

@@ -1,0 +1,104 @@
+"""Who is mailed about feedback, with which words, and who is not after all when the mail goes out."""
+
+import pytest
+import sqlalchemy as sa
+
+from portal.account import contacts
+from portal.account.models import User
+from portal.database import db, transaction
+from portal.feedback import announcements, triage
+from portal.feedback.models import Status, Visibility
+from portal.notices import rendering
+from portal.notices.models import Delivery, Notice, Topic
+from tests.board import answer, comment, contract, person, release, suspended, write
+from tests.cast import Cast
+from tests.conftest import NOW
+
+pytestmark = pytest.mark.usefixtures("app_context")
+
+
+def mails() -> list[tuple[str, str]]:
+    """The outbox: (subject, address), in order."""
+    rows = db.session.execute(sa.select(Notice, Delivery).join(Delivery, Delivery.notice_id == Notice.id).order_by(Delivery.id))
+    found = []
+    for notice, delivery in rows:
+        texts = rendering.Renderer(notice, rendering.current_settings()).texts(delivery, NOW)
+        assert f"/feedback/{notice.context['item_id']}/" in texts.text
+        assert f"/feedback/{notice.context['item_id']}/" in texts.html
+        found.append((texts.subject, delivery.address))
+    return found
+
+
+def skipped() -> list[str]:
+    """The reasons for which the deliveries now waiting would be skipped."""
+    reasons: list[str] = []
+    for notice in db.session.scalars(sa.select(Notice).where(Notice.kind.startswith("feedback")).order_by(Notice.id)):
+        deliveries = list(db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id)))
+        reasons += announcements.check(notice, deliveries, NOW).values()
+    return reasons
+
+
+def test_the_author_gets_one_mail_for_a_save_that_changes_status_and_response(cast: Cast) -> None:
+    item_id = write(cast.alice, "Pause a macro")
+    answer(item_id, Status.PLANNED, version="15.4", response="We will do it.")
+    assert mails() == [("Your idea is planned for 15.4: Pause a macro", cast.alice)]
+    notice = db.session.scalars(sa.select(Notice)).one()
+    assert (notice.topic, notice.product_id) == (Topic.FEEDBACK, contract(cast.contract).product_id)
+    answer(item_id, Status.PLANNED, version="15.4", response="We have begun.")
+    answer(item_id, Status.PLANNED, version="15.4", response="")  # taken back: nothing to read
+    assert mails()[1:] == [("We answered your idea: Pause a macro", cast.alice)]
+
+
+@pytest.mark.parametrize(
+    ("status", "extra", "subject"),
+    [
+        (Status.IN_BETA, {"version": "15.3b2"}, "Your idea is in beta 15.3b2: Pause a macro"),
+        (Status.SHIPPED, {"version": "15.4"}, "Your idea shipped in 15.4: Pause a macro"),
+        (Status.DECLINED, {"reason": "No."}, "Your idea is not planned: Pause a macro"),
+        (Status.PLANNED, {}, "Your idea is planned: Pause a macro"),
+    ],
+)
+def test_the_subject_says_what_became_of_it(cast: Cast, status: Status, extra: dict[str, str], subject: str) -> None:
+    answer(write(cast.alice), status, **extra)
+    assert mails() == [(subject, cast.alice)]
+
+
+def test_the_author_is_mailed_about_comments_of_others_without_their_names(cast: Cast) -> None:
+    item_id = write(cast.alice)
+    comment(cast.alice, item_id, "One more thing")
+    assert mails() == []
+    comment(cast.carol, item_id, "See https://evil.example.org\r\nBcc: x@example.org")
+    with transaction():
+        triage.add_note(item_id, "Which version?", staff_only=False, actor=person(cast.petra), now=NOW)
+        triage.add_note(item_id, "Odd people", staff_only=True, actor=person(cast.petra), now=NOW)
+    assert mails() == [("New comment on your idea: Pause a macro", cast.alice)] * 2
+    notices = db.session.scalars(sa.select(Notice).order_by(Notice.id)).all()
+    assert [notice.context["who"] for notice in notices] == ["A contact at Example Foods", "The product team"]
+    html = rendering.Renderer(notices[0], rendering.current_settings()).texts(db.session.scalars(sa.select(Delivery)).first(), NOW).html  # type: ignore[arg-type]
+    assert 'href="https://evil' not in html
+
+
+def test_the_entitled_author_gets_everything(cast: Cast) -> None:
+    item_id = write(cast.alice, visibility=Visibility.PRIVATE)
+    answer(item_id, Status.IN_BETA, version="15.3b2")
+    comment(cast.bob, item_id, "Works")
+    assert skipped() == []
+
+
+def test_a_lapsed_author_gets_no_mail_about_a_beta_but_hears_what_is_stable(cast: Cast) -> None:
+    release("15.3b2")
+    in_beta, about_beta, shipped = write(cast.alice, "A"), write(cast.alice, "B", version="15.3b2"), write(cast.alice, "C")
+    answer(in_beta, Status.IN_BETA, version="15.3b2")
+    answer(about_beta, Status.PLANNED)
+    answer(shipped, Status.SHIPPED, version="15.4")
+    with suspended(cast.contract):
+        assert skipped() == [announcements.NOT_ENTITLED, announcements.NOT_VISIBLE]
+
+
+def test_an_author_who_left_the_seat_or_whose_account_is_closed_gets_nothing(cast: Cast) -> None:
+    answer(write(cast.alice), Status.PLANNED)
+    answer(write(cast.carol), Status.PLANNED)
+    with transaction():
+        db.session.execute(sa.update(User).where(User.email == cast.alice).values(active=False))
+        contacts.release_contact(contacts.live_contacts(contract(cast.other_contract).id)[0], actor=None, now=NOW)
+    assert skipped() == [announcements.NOT_VISIBLE] * 2

@@ -1,0 +1,58 @@
+"""No page runs more statements when its list grows."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from portal.database import db
+from tests.board import comment, vote, write
+from tests.cast import Cast
+from tests.conftest import NOW
+from tests.web.feedback.pages import text
+
+SignIn = Callable[[str], FlaskClient]
+
+
+def statements(app: Flask, client: FlaskClient, address: str) -> int:
+    counted: list[str] = []
+
+    def count(connection: object, cursor: object, statement: str, *_: object) -> None:
+        counted.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        text(client, address)
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+    return len([statement for statement in counted if not statement.startswith("BEGIN")])
+
+
+def grow(app: Flask, cast: Cast, many: int) -> None:
+    with app.app_context():
+        for number in range(many):
+            item_id = write(cast.carol if number % 2 else cast.alice, f"Idea {number}", now=NOW - timedelta(hours=number))
+            vote(cast.bob, item_id)
+            vote(cast.carol, item_id)
+            comment(cast.carol if number % 3 else cast.bob, 1, f"Comment {number}")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_ten_and_sixty_items_cost_the_same_number_of_statements(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    pages = {"/feedback/": cast.alice, "/feedback/?q=idea&status=under_review&sort=newest": cast.alice, "/feedback/1/": cast.alice}
+    pages |= {"/staff/feedback/": cast.petra, "/staff/feedback/1/": cast.petra}
+    grow(app, cast, 10)
+    clients = {address: sign_in(email) for address, email in pages.items()}
+    for address, client in clients.items():
+        text(client, address)  # what only the first visit does, such as marking an item read
+    few = {address: statements(app, client, address) for address, client in clients.items()}
+    grow(app, cast, 50)
+    text(clients["/staff/feedback/1/"], "/staff/feedback/1/")
+    many = {address: statements(app, client, address) for address, client in clients.items()}
+    assert many == few
+    assert max(many.values()) <= 20
