@@ -199,9 +199,10 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
     try:
         upload = receive_build(settings().max_build_bytes, lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names))
         form.platform.data = upload.fields.get("platform", "")
+        stored = upload.stored()
         with transaction():
             builds.add_build(
-                release_id, upload.filename, upload.stored, platform=form.platform.data, actor=me(), now=clock.now()
+                release_id, upload.filename, stored, platform=form.platform.data, actor=me(), now=clock.now()
             )  # fmt: skip
     except PortalError as error:
         status = 413 if isinstance(error, TooLarge) else 409 if isinstance(error, Conflict) else 400
@@ -210,7 +211,7 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
         return _page(release, form, str(error), status)
     flash(f"{upload.filename} is uploaded.", "success")
     if request.accept_mimetypes.best == "application/json":
-        return {"sha256": upload.stored.sha256, "size": upload.stored.size}, 201
+        return {"sha256": stored.sha256, "size": stored.size}, 201
     return to_page(release)
 
 

@@ -25,19 +25,26 @@ _TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the name of a header
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that has arrived, with the other fields of its form."""
+    """A form that has arrived: its fields, and its file, stored or refused."""
 
-    filename: str
-    stored: Stored
     fields: dict[str, str]
+    filename: str
+    outcome: Stored | PortalError
+
+    def stored(self) -> Stored:
+        """Return what was stored. Raises what was wrong with the file."""
+        if isinstance(self.outcome, PortalError):
+            raise self.outcome
+        return self.outcome
 
 
 def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
     """Read the current request's form with its one file into storage.
 
-    `accept` is called with the file's name before its bytes are read, and raises what is wrong with it.
-    Raises TooLarge by the announced length, before anything is read, or when more bytes come; CSRFError; what `accept` raised;
-    Invalid if there is no file or no byte in it. Nothing is left behind then.
+    `accept` is called with the file's name before its bytes are read, and raises what is wrong with it. What is wrong with the
+    file alone stands in the answer, beside the fields that were typed.
+    Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
+    such form; CSRFError. Nothing is left behind then.
     """
     if _TOKEN_HEADER in request.headers:
         _check_token(request.headers[_TOKEN_HEADER])
@@ -53,7 +60,7 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
             raise Invalid("The upload arrived damaged. Send it again.", "file") from None
         if _TOKEN_HEADER not in request.headers:
             _check_token(fields.get("csrf_token"))
-        return Upload(part.name(), incoming.finish(), fields.to_dict())
+        return Upload(fields.to_dict(), part.name, part.finish())
 
 
 class _FilePart:
@@ -61,31 +68,32 @@ class _FilePart:
     cut off while it sends shows a broken connection, not the answer with the reason."""
 
     def __init__(self, incoming: Incoming, accept: Callable[[str], object]) -> None:
+        self.name = ""
         self._incoming = incoming
         self._accept = accept
-        self._name: str | None = None
-        self._refusal: PortalError | None = None
+        self._refusal: PortalError | None = Invalid("Choose a file.", "file")
+        self._seen = False
 
     def open(
         self, total_content_length: int | None, content_type: str | None, filename: str | None, content_length: int | None = None
     ) -> IO[bytes]:
         try:
-            if self._name is not None:
+            if self._seen:
                 raise Invalid("Send one file at a time.", "file")
-            self._name = filename or ""
-            self._accept(self._name)
+            self._seen, self.name = True, filename or ""
+            self._accept(self.name)
         except PortalError as error:
-            self._refusal = self._refusal or error
+            self._refusal = error
             return cast(IO[bytes], _Dropped())
+        self._refusal = None
         return cast(IO[bytes], self._incoming)
 
-    def name(self) -> str:
-        """Return the file's name. Raises what was wrong with it."""
-        if self._refusal is not None:
-            raise self._refusal
-        if self._name is None:
-            raise Invalid("Choose a file.", "file")
-        return self._name
+    def finish(self) -> Stored | PortalError:
+        """Store the file, if nothing is wrong with it."""
+        try:
+            return self._refusal or self._incoming.finish()
+        except Invalid as error:
+            return error
 
 
 class _Dropped:

@@ -1,0 +1,50 @@
+"""What tests of release managers' pages share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from portal.database import db
+from tests.conftest import csrf_token
+
+STAFF = "/staff/releases"
+DRAFT = f"{STAFF}/macro-studio/15.3b2/"
+
+
+def send(client: FlaskClient, url: str, *, page: str | None = None, follow: bool = True, **data: Any) -> TestResponse:
+    """Send the form on `page` (by default at `url`) with `data`, as a browser would."""
+    token = csrf_token(client.get(page or url).get_data(as_text=True))
+    assert token, f"{page or url} has no form"
+    return client.post(url, data={**data, "csrf_token": token}, follow_redirects=follow)
+
+
+def upload(client: FlaskClient, content: bytes = b"the bytes", name: str = "studio.msi", url: str = DRAFT, **data: Any) -> TestResponse:
+    return send(client, f"{url}builds", page=f"{STAFF}/new", file=(BytesIO(content), name), **data)
+
+
+def revision(client: FlaskClient, url: str = DRAFT) -> str:
+    """The revision in the publish form of a draft's page."""
+    return client.get(url).get_data(as_text=True).partition('name="revision" value="')[2].partition('"')[0]
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """Collect the SQL statements that run in the block."""
+    with app.app_context():
+        engine = db.engine
+    seen: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        seen.append(arguments[2])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
