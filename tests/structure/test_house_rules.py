@@ -13,7 +13,7 @@ from tests.conftest import make_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTAL = ROOT / "portal"
-EDGES = {"views", "staff", "cli", "forms", "session_cookie", "sending"}
+EDGES = {"views", "staff", "cli", "forms", "session_cookie", "sending", "uploads"}
 UNSAFE_METHODS = {"POST", "PUT", "PATCH", "DELETE"}
 # A mail program's one-click unsubscribe (RFC 8058) can carry no token. An upload's body must not be read before the guard has
 # let its sender in, so the token in it is checked afterwards (tests/web/releases/test_uploads.py).
