@@ -31,11 +31,15 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     health.init_app(app)
     health.register_check(app, "database", database.check)
-    health.register_check(app, "queue", queue.check)
+    health.register_check(app, "queue", queue_answers)
     health.register_check(app, "storage", storage_is_writable)
     health.register_check(app, "smtp", health.remembered(lambda: smtp.probe(app.extensions["mail"]), SMTP_ANSWER_SECONDS))
     health.register_check(app, "worker", worker_lives)
     health.register_metrics(app, outbox_metrics)
+
+
+def queue_answers() -> None:
+    queue.pending()
 
 
 def worker_lives() -> None:

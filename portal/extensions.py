@@ -71,9 +71,9 @@ class Queue:
         except Exception:
             log.exception("could not wake a worker for %s", job)
 
-    def check(self) -> None:
-        """Raise whatever the queue's storage raises when it cannot be reached."""
-        self.huey.pending_count()
+    def pending(self) -> int:
+        """Return how many wake-ups no worker has taken yet. Raises whatever the queue's storage raises when it cannot be reached."""
+        return int(self.huey.pending_count())
 
 
 bootstrap = Bootstrap5()

@@ -66,10 +66,10 @@ def _tick(app: Flask) -> None:
                 heartbeat.beat(heartbeat.WORKER, now=now)
                 freed = outbox.free_expired_leases(now)
                 due = outbox.any_due(now)
+        if freed:
+            log.warning("%s deliveries of a worker that died are due again", freed)
+        # While all threads are busy one wake-up waits for them; a second one would add nothing.
+        if due and not queue.pending():
+            queue.wake(DELIVER)
     except Exception:
         log.exception("the worker could not look after the outbox")
-        return
-    if freed:
-        log.warning("%s deliveries of a worker that died are due again", freed)
-    if due:
-        queue.wake(DELIVER)

@@ -1,6 +1,7 @@
 """Commands about notices."""
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -18,7 +19,11 @@ notices = AppGroup("notices", help="Mail: what is due, how it went, and trying a
 @notices.command("drain")
 def drain() -> None:
     """Deliver all that is due, then exit. Needs no queue and no worker."""
-    run = deliver_due()
+    if sys.stderr.isatty():
+        with click.progressbar(length=outbox.count_due(clock.now()), label="Delivering", file=sys.stderr) as bar:
+            run = deliver_due(settled=bar.update)
+    else:
+        run = deliver_due()
     click.echo(_sentence(run.counts) if run.total else "Nothing is due.")
     if run.unavailable is not None:
         raise PortalError(f"The mail server cannot be used: {run.unavailable}. What is left goes out later.")

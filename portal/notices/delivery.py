@@ -58,10 +58,13 @@ class Run:
         return sum(self.counts.values())
 
 
-def deliver_due(*, stopping: Callable[[], bool] = lambda: False, now: Clock = clock.now) -> Run:
+def deliver_due(
+    *, stopping: Callable[[], bool] = lambda: False, settled: Callable[[int], object] = lambda count: None, now: Clock = clock.now
+) -> Run:
     """Deliver everything that is due, then return. `stopping` is asked before each mail; what was claimed goes back then.
 
-    Needs an app context. Any number of threads and processes may run this at once.
+    `settled` is told of each few deliveries that were written down. Needs an app context.
+    Any number of threads and processes may run this at once.
     """
     settings = current_settings()
     run = Run()
@@ -72,19 +75,29 @@ def deliver_due(*, stopping: Callable[[], bool] = lambda: False, now: Clock = cl
                 claimed = outbox.claim(BATCH, lease, now())
             if not claimed:
                 break
-            _Batch(lease, claimed, sender, run, stopping, now).deliver()
+            _Batch(lease, claimed, sender, run, stopping, settled, now).deliver()
     return run
 
 
 class _Batch:
     """What one worker holds under one lease."""
 
-    def __init__(self, lease: str, claimed: list[int], sender: Sender, run: Run, stopping: Callable[[], bool], now: Clock) -> None:
+    def __init__(
+        self,
+        lease: str,
+        claimed: list[int],
+        sender: Sender,
+        run: Run,
+        stopping: Callable[[], bool],
+        settled: Callable[[int], object],
+        now: Clock,
+    ) -> None:
         self.lease = lease
         self.waiting = claimed
         self.sender = sender
         self.run = run
         self.stopping = stopping
+        self.settled = settled
         self.now = now
         self.checked_at = now()
 
@@ -152,6 +165,7 @@ class _Batch:
         done = {outcome.delivery_id for outcome in outcomes}
         self.waiting = [delivery_id for delivery_id in self.waiting if delivery_id not in done]
         self.run.counts.update(outcome.state for outcome in outcomes)
+        self.settled(len(outcomes))
 
     def _defer_all(self, reply: str) -> None:
         log.warning("the mail server is unavailable: %s", reply)

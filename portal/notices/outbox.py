@@ -226,6 +226,10 @@ def any_due(now: datetime) -> bool:
     return bool(db.session.scalar(sa.select(sa.exists().where(_due(now)))))
 
 
+def count_due(now: datetime) -> int:
+    return db.session.scalar(sa.select(sa.func.count()).select_from(Delivery).where(_due(now))) or 0
+
+
 def oldest_due(now: datetime) -> datetime | None:
     """Return since when the longest waiting due delivery has been due, None when none is."""
     return db.session.scalar(sa.select(sa.func.min(Delivery.next_attempt_at)).where(_due(now)))

@@ -79,11 +79,11 @@ def test_a_polite_stop_finishes_the_mail_in_hand(
 def test_a_wake_up_of_another_process_reaches_the_worker(app: Flask, start_worker: StartWorker, mail_server: MailServer) -> None:
     queue.wake(DELIVER)
     queue.wake(DELIVER)
-    assert queue.huey.pending_count() == 2
+    assert queue.pending() == 2
     start_worker()
-    mail_server.wait_for(lambda: queue.huey.pending_count() == 0)
+    mail_server.wait_for(lambda: queue.pending() == 0)
     queue.wake(DELIVER)
-    mail_server.wait_for(lambda: queue.huey.pending_count() == 0)
+    mail_server.wait_for(lambda: queue.pending() == 0)
 
 
 @pytest.mark.parametrize("rescuer", ["a running worker", "drain"])
@@ -107,7 +107,7 @@ def test_a_lost_wake_up_is_made_up_for(
 def test_a_queue_that_was_emptied_costs_no_mail(app: Flask, announce: Announce, start_worker: StartWorker, mail_server: MailServer) -> None:
     everybody = announce(5)
     queue.huey.flush()
-    assert queue.huey.pending_count() == 0
+    assert queue.pending() == 0
     start_worker()
     mail_server.wait_for(lambda: states(app) == {DeliveryState.SENT: 5})
     assert sorted(mail_server.recipients()) == sorted(everybody)

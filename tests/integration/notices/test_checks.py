@@ -110,7 +110,9 @@ def test_a_test_mail_goes_to_whoever_asked_and_says_so(cast: Cast, enqueue: Enqu
     kinds.register(kinds.Kind(KIND, check=lambda notice, deliveries, now: {d.id: "not entitled" for d in deliveries}))
     enqueue(cast.paula, product_id=product_id, test=True)
     deliver_due(now=lambda: NOW)
-    assert mail_server.to(cast.paula)[0].message["Subject"] == "[Test] News"
+    mail = mail_server.to(cast.paula)[0]
+    assert mail.message["Subject"] == "[Test] News"
+    assert b"you asked for a test" in mail.content.replace(b"=\r\n", b"")
 
 
 @pytest.mark.parametrize("broken", ["broken", "unknown to everybody"])

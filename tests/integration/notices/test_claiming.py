@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from portal import clock
 from portal.account.models import User
 from portal.database import db, transaction
-from portal.notices import outbox
+from portal.notices import delivery, outbox
 from portal.notices.delivery import deliver_due
 from portal.notices.models import DeliveryState
 from tests.cast import Cast
@@ -118,3 +119,28 @@ def test_a_claim_that_is_rolled_back_holds_nothing(cast: Cast, enqueue: Enqueue)
     with transaction():
         assert len(outbox.claim(10, "second", NOW)) == 1
     db.session.rollback()
+
+
+def test_a_mail_that_takes_longer_than_a_lease_is_not_taken_over(
+    app: Flask, cast: Cast, enqueue: Enqueue, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=1.5))
+    monkeypatch.setattr(delivery, "RENEW_EVERY", timedelta(seconds=0.3))
+    mail_server.seconds_per_mail = 4
+    notice_id = enqueue(cast.alice, now=clock.now())
+
+    def send() -> None:
+        with app.app_context():
+            deliver_due()
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    stolen: list[int] = []
+    while sending.is_alive():
+        db.session.rollback()
+        if delivery_to(notice_id, cast.alice).state is DeliveryState.SENDING:
+            with transaction():
+                stolen += outbox.claim(10, "thief", clock.now())
+        sending.join(0.2)
+    assert stolen == []
+    assert mail_server.recipients() == [cast.alice]
