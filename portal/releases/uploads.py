@@ -20,6 +20,8 @@ from portal.web.formatting import file_size
 
 # What a form adds around the bytes of its file: boundaries, headers, and the other fields.
 FORM_OVERHEAD = 64 * 1024
+# What the parser may hold at a time: the typed fields, but also what it has read of a file and not yet written, two blocks of 64 KB.
+PARSER_MEMORY = 1_000_000
 _TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the name of a header
 
 
@@ -51,7 +53,7 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
     request.max_content_length = limit_bytes + FORM_OVERHEAD
     with store().receive(limit_bytes) as incoming:
         part = _FilePart(incoming, accept)
-        parser = FormDataParser(part.open, max_form_memory_size=FORM_OVERHEAD, max_form_parts=10, silent=False)
+        parser = FormDataParser(part.open, max_form_memory_size=PARSER_MEMORY, max_form_parts=10, silent=False)
         try:
             _, fields, _ = parser.parse(request.stream, request.mimetype, request.content_length, request.mimetype_params)
         except (RequestEntityTooLarge, TooLarge):

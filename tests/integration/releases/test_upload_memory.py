@@ -44,7 +44,7 @@ class Body(io.BytesIO):
             self.left -= taken
             if not self.left:
                 self.parts = [TAIL]
-            return bytes(taken)
+            return os.urandom(taken)
         return b""
 
     def readinto(self, buffer: Any, /) -> int:

@@ -58,6 +58,14 @@ def test_the_largest_file_is_accepted_and_one_byte_more_is_not(app: Flask, paula
     assert len(stored_files(settings)) == 1
 
 
+@pytest.mark.parametrize("line", [b"\r\n", b"\n--", b"\r\n--x", b"\r", bytes(range(256)) * 4])
+def test_bytes_that_look_like_a_form_arrive_as_they_are(app: Flask, paula: FlaskClient, settings: Settings, line: bytes) -> None:
+    content = (b"z" * 70_000 + line * 1_000 + b"y" * 65_000)[:LIMIT]
+    assert upload(paula, content).status_code == 200
+    (stored,) = stored_files(settings)
+    assert stored.read_bytes() == content
+
+
 class Unreadable(BytesIO):
     """A body that nobody may read."""
 
