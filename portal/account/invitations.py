@@ -184,7 +184,7 @@ def _open_until(contact_ids: Sequence[int], now: datetime) -> dict[int, datetime
         )
         .group_by(Invitation.contact_id)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def _settings() -> Settings:

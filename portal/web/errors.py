@@ -6,7 +6,7 @@ import secrets
 from flask import Flask, current_app, g, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized
 
 from portal import errors
@@ -98,6 +98,12 @@ def _stop_asking_the_database() -> None:
     g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
 
 
+def _not_for_the_database(error: DataError) -> ResponseReturnValue:
+    """Something no column can hold, such as a NUL character in an address; it cannot be the key of anything either."""
+    _stop_asking_the_database()
+    return page(400)
+
+
 def _database_busy(error: OperationalError) -> ResponseReturnValue:
     _stop_asking_the_database()
     log.exception("the database did not answer")
@@ -122,5 +128,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(errors.NotFound, _not_found)
     app.register_error_handler(errors.Conflict, _conflict)
     app.register_error_handler(errors.PortalError, _refused_input)
+    app.register_error_handler(DataError, _not_for_the_database)
     app.register_error_handler(OperationalError, _database_busy)
     app.register_error_handler(Exception, _failed)
