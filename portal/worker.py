@@ -7,6 +7,7 @@ the main thread shows that the worker lives, frees what dead workers held, and w
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -19,10 +20,12 @@ from portal.database import transaction
 from portal.extensions import queue
 from portal.notices import outbox
 from portal.notices.delivery import deliver_due
+from portal.releases.builds import sweep_uploads
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 5
+SWEEP_SECONDS = 3600
 # How long an idle thread waits before it looks into the queue again; PostgreSQL tells it at once.
 LONGEST_POLL_SECONDS = 0.5
 
@@ -43,8 +46,12 @@ def run(app: Flask) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, stop)
     log.info("the worker has started with %s threads", settings.worker_threads)
+    sweep_at = time.monotonic() + TICK_SECONDS
     while not stopping.wait(TICK_SECONDS):
         _tick(app)
+        if time.monotonic() >= sweep_at:
+            _sweep(app)
+            sweep_at = time.monotonic() + SWEEP_SECONDS
         consumer.check_worker_health()
     log.info("the worker is stopping; it finishes the mail in hand")
     consumer.stop(graceful=True)
@@ -55,6 +62,18 @@ def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
         done = deliver_due(stopping=stopping)
     if done.total:
         log.info("deliveries: %s", ", ".join(f"{count} {state}" for state, count in sorted(done.counts.items())))
+
+
+def _sweep(app: Flask) -> None:
+    """Remove what killed processes left of uploads."""
+    try:
+        with app.app_context():
+            removed = sweep_uploads(clock.now())
+    except OSError:
+        log.exception("the worker could not sweep broken uploads")
+        return
+    if removed:
+        log.info("removed %s broken uploads", removed)
 
 
 def _tick(app: Flask) -> None:

@@ -80,10 +80,21 @@ def refuse_unless_open(filename: str, is_draft: bool, taken: Collection[str]) ->
         raise Conflict(f"This release already has a build called {filename}. Remove that one first, or rename the file.")
 
 
+def sweep_uploads(now: datetime) -> int:
+    """Remove what killed processes left of uploads, a day later; return how many files."""
+    return store().sweep(now - GRACE)
+
+
 def sweep_storage(now: datetime) -> int:
-    """Remove bytes that no build names and what broken uploads left, both older than a day; return how many files."""
+    """Remove bytes that no build names, a day later, beside what `sweep_uploads` removes; return how many files.
+
+    This is for a command, never for a timer: run on another database than the builds belong to, it would remove them all.
+    Raises Conflict if no build is known, which says just that.
+    """
     kept = set(db.session.scalars(sa.select(Build.sha256)))
-    return store().sweep(now - GRACE) + store().remove_orphans(kept, now - GRACE)
+    if not kept:
+        raise Conflict("This database knows no build, so nothing was removed. Check DATABASE_URL and STORAGE_URL.")
+    return sweep_uploads(now) + store().remove_orphans(kept, now - GRACE)
 
 
 def _touch(release: Release) -> None:

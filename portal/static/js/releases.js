@@ -39,7 +39,7 @@
         return fail("We could not take the file. It has " + megabytes(file.size) + "\u00a0MB and the limit is " + form.dataset.limitText + ". Zip it, or split it.");
       }
       var began = Date.now();
-      var announced = 0;
+      var announced = Date.now();
       var data = new FormData(form);
       form.querySelector("[data-upload-error]").replaceChildren();
       input.removeAttribute("aria-invalid");
@@ -63,7 +63,7 @@
           megabytes(Math.min(step.loaded, file.size)) + " of " + megabytes(file.size) + "\u00a0MB, " + percent + "%" +
           (left > 1 ? ", about " + left + "\u00a0s left" : "");
         if (Date.now() - announced > 15000) { announced = Date.now(); status.textContent = percent + "% uploaded"; }
-        if (step.loaded === step.total) { status.textContent = "Checking the file"; }
+        if (step.loaded === step.total) { form.querySelector("[data-upload-count]").textContent = status.textContent = "Checking the file"; }
       });
       running.addEventListener("load", function () {
         if (running.status === 201) { window.location.reload(); return; }

@@ -93,7 +93,12 @@ def test_products_are_made_and_listed(run: Run) -> None:
     assert "macro-studio  Macro Studio, stable builds for customers" in run("product", "list").stdout
 
 
-def test_the_sweep_says_what_it_removed(run: Run) -> None:
+def test_the_sweep_says_what_it_removed_and_refuses_on_a_database_without_builds(run: Run, tmp_path: Path) -> None:
+    result = run("release", "sweep")
+    assert result.exit_code == 1
+    assert "knows no build" in result.stderr
+    create(run, tmp_path)
+    run("release", "add-build", "macro-studio", "15.3b2", str(tmp_path / "studio.msi"))
     assert run("release", "sweep").stdout == "Files removed: 0.\n"
 
 
