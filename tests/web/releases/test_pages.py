@@ -14,7 +14,8 @@ from portal.releases.models import Channel
 from tests.builds import publish_release
 from tests.cast import Cast
 from tests.conftest import NOW
-from tests.web.releases.helpers import DRAFT, STAFF, send, statements, upload
+from tests.statements import statements
+from tests.web.releases.helpers import DRAFT, STAFF, send, upload
 from tests.web.releases.test_manager_story import WORDS, make_draft
 
 SignIn = Callable[[str], FlaskClient]
@@ -99,7 +100,7 @@ def test_a_release_has_one_address(app: Flask, cast: Cast, client: FlaskClient, 
         ({"channel": "nightly"}, "Not a valid choice"),
         ({"kind": "huge"}, "Not a valid choice"),
         ({"product": "no-such"}, "Not a valid choice"),
-        ({"expires_on": "31.01.2027"}, "Not a valid date value"),
+        ({"expires_on": "31.01.2027"}, "31.01.2027"),
         ({"expires_on": "2020-01-31"}, "This day has passed"),
         ({"notes": "a\x00b my long notes"}, "control characters"),
         ({"summary": "x" * 301}, "300 is the most"),
