@@ -4,9 +4,10 @@ from datetime import date
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, DateField, HiddenField, RadioField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Optional
 
+from portal.account.forms import CivilDateField
 from portal.products.models import Product
 from portal.releases.drafts import Words
 from portal.releases.models import Channel, Kind
@@ -37,7 +38,7 @@ class DraftForm(WordsForm):
     version = StringField("Version", [DataRequired("Enter the version.")])
     channel = RadioField("Channel", choices=CHANNELS, default=Channel.BETA.value)
     kind = SelectField("Kind", choices=KINDS, default="")
-    expires_on = DateField("Last day it runs", [Optional()])
+    expires_on = CivilDateField("Last day it runs", [Optional()])
 
     def identity(self) -> dict[str, Any]:
         """The arguments of `create_release` and `edit_draft` beside the words."""
