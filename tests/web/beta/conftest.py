@@ -1,10 +1,8 @@
-"""One published beta with secrets to look for, on a clock that stands where the cast expects it."""
+"""One published beta with secrets to look for."""
 
-from collections.abc import Iterator
 from datetime import date
 
 import pytest
-import time_machine
 from flask import Flask
 
 from portal.releases.models import Channel
@@ -13,12 +11,6 @@ from tests.cast import Cast
 from tests.conftest import NOW
 
 FILES = {"studio-x64.msi": CONTENT, "Größe “neu”.zip": CONTENT[::-1]}
-
-
-@pytest.fixture(autouse=True)
-def at_the_time_of_the_cast() -> Iterator[None]:
-    with time_machine.travel(NOW, tick=True):
-        yield
 
 
 @pytest.fixture

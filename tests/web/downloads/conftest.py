@@ -1,21 +1,12 @@
-"""A stable release, on a clock that stands where the cast expects it."""
-
-from collections.abc import Iterator
+"""A stable release."""
 
 import pytest
-import time_machine
 from flask import Flask
 
 from portal.releases.models import Channel
 from tests.builds import publish_release
 from tests.cast import Cast
 from tests.conftest import NOW
-
-
-@pytest.fixture(autouse=True)
-def at_the_time_of_the_cast() -> Iterator[None]:
-    with time_machine.travel(NOW, tick=True):
-        yield
 
 
 @pytest.fixture
