@@ -26,7 +26,7 @@ run: install
 
 test: $(DEV_STAMP)
 	tests/install-system-packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -256,11 +256,11 @@ _CONTRACTS_OF = (
     sa.select(Contract)
     .join(Contact, Contact.contract_id == Contract.id)
     .where(Contact.user_id == sa.bindparam("person_id"), Contact.released_at.is_(None))
-    .options(sa.orm.selectinload(Contract.terms), sa.orm.joinedload(Contract.organization), sa.orm.joinedload(Contract.product))
+    .options(sa.orm.joinedload(Contract.terms), sa.orm.joinedload(Contract.organization), sa.orm.joinedload(Contract.product))
     .order_by(Contract.number)
 )
 
 
 def contracts_of(person: User) -> list[Contract]:
     """Return the contracts on which `person` holds a live seat, by number."""
-    return list(db.session.scalars(_CONTRACTS_OF, {"person_id": person.id}))
+    return list(db.session.scalars(_CONTRACTS_OF, {"person_id": person.id}).unique())

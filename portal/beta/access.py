@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import contains_eager, selectinload
 
 from portal.account.entitlements import Benefit, Decision, decide, entitled_products
 from portal.account.models import Contract, Organization, User
@@ -62,22 +62,26 @@ def party_of(decision: Decision) -> Party | None:
     return Party(decision.contract_id, row.time_zone, row.name)
 
 
+# Built once, as each home page asks it.
+_BETAS = (
+    sa.select(Release)
+    .join(Release.product)
+    .where(
+        Release.product_id.in_(sa.bindparam("products", expanding=True)),
+        Release.channel == Channel.BETA,
+        Release.state == ReleaseState.PUBLISHED,
+    )
+    .options(contains_eager(Release.product), selectinload(Release.builds))
+    .order_by(Product.name, Release.version_key.desc())
+)
+
+
 def current_betas(products: list[Product], stable: dict[int, Release]) -> list[Release]:
     """Return the published betas of `products` with their builds, by product, the newest version first.
 
     A beta whose final version is out, or a later one, is left out; `stable` is the newest stable release by product id.
     """
-    betas = db.session.scalars(
-        sa.select(Release)
-        .join(Product, Product.id == Release.product_id)
-        .where(
-            Release.product_id.in_([product.id for product in products]),
-            Release.channel == Channel.BETA,
-            Release.state == ReleaseState.PUBLISHED,
-        )
-        .options(selectinload(Release.builds))
-        .order_by(Product.name, Release.version_key.desc())
-    )
+    betas = db.session.scalars(_BETAS, {"products": [product.id for product in products]})
     return [beta for beta in betas if beta.product_id not in stable or stable[beta.product_id].version_key < beta.version_key]
 
 

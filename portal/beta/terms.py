@@ -16,6 +16,12 @@ from portal.text import clean_text
 LONGEST_TEXT = 100_000
 
 
+_LATEST = sa.select(BetaTerms.product_id, sa.func.max(BetaTerms.version).label("version")).group_by(BetaTerms.product_id).subquery()
+_CURRENT = sa.select(BetaTerms).join(_LATEST, sa.and_(BetaTerms.product_id == _LATEST.c.product_id, BetaTerms.version == _LATEST.c.version))
+_ACCEPTED = sa.exists().where(TermsAcceptance.beta_terms_id == BetaTerms.id, TermsAcceptance.user_id == sa.bindparam("person_id"))
+_UNACCEPTED = _CURRENT.with_only_columns(BetaTerms.product_id).where(sa.not_(_ACCEPTED))
+
+
 def publish(product: Product, text: str, *, actor: User | None, now: datetime) -> BetaTerms:
     """Publish `text` (Markdown) as the next version of the product's terms. Everybody is asked to accept it before the next download.
 
@@ -45,11 +51,7 @@ def current(product_id: int) -> BetaTerms | None:
 
 def current_by_product() -> dict[int, BetaTerms]:
     """Return the terms that count now of every product that has some, by product id."""
-    newest = _latest_versions()
-    found = db.session.scalars(
-        sa.select(BetaTerms).join(newest, sa.and_(BetaTerms.product_id == newest.c.product_id, BetaTerms.version == newest.c.version))
-    )
-    return {terms.product_id: terms for terms in found}
+    return {terms.product_id: terms for terms in db.session.scalars(_CURRENT)}
 
 
 def find(product_id: int, version: int) -> BetaTerms:
@@ -95,16 +97,4 @@ def needs_acceptance(person: User, contract_id: int | None, product_id: int) -> 
 
 def unaccepted_products(person: User) -> frozenset[int]:
     """Return the ids of the products with terms whose current version `person` has not accepted."""
-    latest = _latest_versions()
-    accepted = sa.exists().where(TermsAcceptance.beta_terms_id == BetaTerms.id, TermsAcceptance.user_id == person.id)
-    return frozenset(
-        db.session.scalars(
-            sa.select(BetaTerms.product_id)
-            .join(latest, sa.and_(BetaTerms.product_id == latest.c.product_id, BetaTerms.version == latest.c.version))
-            .where(sa.not_(accepted))
-        )
-    )
-
-
-def _latest_versions() -> sa.Subquery:
-    return sa.select(BetaTerms.product_id, sa.func.max(BetaTerms.version).label("version")).group_by(BetaTerms.product_id).subquery()
+    return frozenset(db.session.scalars(_UNACCEPTED, {"person_id": person.id}))

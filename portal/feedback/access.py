@@ -100,13 +100,10 @@ def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
     """The one predicate: whether an Item is visible to the viewer (see the module's docstring)."""
     if viewer.staff:
         return sa.true()
-    return sa.and_(
-        sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == viewer.organization_id),
-        sa.or_(
-            Item.product_id.in_(viewer.contracts),
-            sa.and_(Item.product_id.in_(viewer.lapsed), sa.not_(about_beta())),
-        ),
-    )
+    board: sa.ColumnElement[bool] = Item.product_id.in_(viewer.contracts)
+    if viewer.lapsed:
+        board = sa.or_(board, sa.and_(Item.product_id.in_(viewer.lapsed), sa.not_(about_beta())))
+    return sa.and_(board, sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == viewer.organization_id))
 
 
 def about_beta() -> sa.ColumnElement[bool]:
