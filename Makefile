@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: install run test check lint types layers lock bench-home
+.PHONY: install run test check lint types layers lock bench bench-home
 
 install: $(STAMP)
 
@@ -44,6 +44,8 @@ check: lint types layers test
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.txt
 	uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt
+
+bench: bench-home
 
 bench-home: $(DEV_STAMP)
 	$(BIN)/python -m bench.home
