@@ -9,7 +9,8 @@ import click
 
 from portal.config import Settings, load
 from portal.demo import mailbox, sample
-from portal.demo.supervisor import Group, choose_ports, write_environment, written_environment
+from portal.demo.supervisor import Group, choose_ports, only_demo, write_environment, written_environment
+from portal.errors import PortalError
 
 
 @click.command()
@@ -21,7 +22,15 @@ from portal.demo.supervisor import Group, choose_ports, write_environment, writt
 def demo(port: int, data_dir: Path | None, as_json: bool) -> None:
     """Start the portal with sample data, a worker and a mail catcher; Ctrl-C ends all of it."""
     data_dir = (data_dir or Path(os.environ.get("DATA_DIR") or Settings.data_dir)).absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PortalError(f"{data_dir} cannot be made: {error.strerror}.") from error
+    with only_demo(data_dir):
+        _run(data_dir, port, as_json)
+
+
+def _run(data_dir: Path, port: int, as_json: bool) -> None:
     state_file = data_dir / "demo.json"
     ports = choose_ports(state_file, port)
     write_environment(data_dir, ports)

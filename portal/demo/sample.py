@@ -22,6 +22,7 @@ from portal.app import create_app
 from portal.beta import terms
 from portal.config import Settings
 from portal.database import db, transaction
+from portal.demo.private import write_private
 from portal.demo.texts import BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
 from portal.errors import PortalError
 from portal.feedback import board, triage, votes
@@ -83,22 +84,13 @@ def prepare(settings: Settings, state_file: Path, ports: dict[str, int]) -> dict
                 {"role": account.role, "email": account.email, "password": secrets.token_urlsafe(12)} for account in ACCOUNTS
             ]
         state["ports"] = ports
-        _write_private(state_file, json.dumps(state, indent=2))
+        write_private(state_file, json.dumps(state, indent=2))
         if not filled:
             with transaction():
                 Vendor({account["email"]: account["password"] for account in state["accounts"]}, clock.now()).set_up()
         db.session.remove()
         db.engine.dispose()
     return dict(state)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file only its owner can read, whole or not at all."""
-    partial = path.with_suffix(".tmp")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    partial.rename(path)
 
 
 class Vendor:

@@ -1,5 +1,8 @@
 """Runs the demo's processes as one group: all start, all end together, and one that dies is started again."""
 
+import ctypes
+import fcntl
+import http.client
 import json
 import os
 import secrets
@@ -9,30 +12,36 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from portal.config import Settings
+from portal.demo.private import write_private
 from portal.errors import PortalError
 
 START_SECONDS = 90
 STOP_SECONDS = 15
-MOST_RESTARTS = 5
+# A process that ends by itself within STEADY_SECONDS, MOST_FAILURES times in a row, will not stay up.
+STEADY_SECONDS = 10
+MOST_FAILURES = 5
 LOOPBACK = "127.0.0.1"
+PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass
 class Child:
-    """One process of the group, and how often it had to be started again."""
+    """One process of the group, when it was started, and how often in a row it failed."""
 
     name: str
     arguments: list[str]
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
+    started: float = 0
+    failures: int = 0
 
 
 @dataclass
@@ -72,18 +81,22 @@ def free_port(wanted: int = 0) -> int:
 
 
 def choose_ports(state_file: Path, web: int) -> Ports:
-    """Choose the ports. Raises PortalError if the wanted web port is taken."""
+    """Choose the ports; 0 for the web port means any. Raises PortalError if the wanted web port is taken."""
     if web and not is_free(web):
         raise PortalError(f"Port {web} is in use. Stop what listens there, or choose another one with --port.")
     earlier = json.loads(state_file.read_text()).get("ports", {}) if state_file.exists() else {}
-    return Ports(free_port(web), free_port(earlier.get("smtp", 0)), free_port(earlier.get("mailbox", 0)))
+    return Ports(web or free_port(earlier.get("web", 0)), free_port(earlier.get("smtp", 0)), free_port(earlier.get("mailbox", 0)))
 
 
 def write_environment(data_dir: Path, ports: Ports) -> None:
-    """Write DATA_DIR/.env, which makes every command work on the running demo. A secret key made earlier is kept."""
-    path = data_dir / ".env"
+    """Write DATA_DIR/.env, which makes every command work on the running demo. A secret key made earlier is kept.
+
+    It names every setting: what is empty means the default, so that nothing of the surroundings reaches the demo. It must
+    not touch a real database or mail server.
+    """
     earlier = written_environment(data_dir)
-    values = {
+    values = {setting.name.upper(): "" for setting in fields(Settings) if setting.name != "data_dir"}
+    values |= {
         "SECRET_KEY": earlier.get("SECRET_KEY") or secrets.token_urlsafe(48),
         "PUBLIC_URL": ports.url,
         "WEB_PORT": str(ports.web),
@@ -95,14 +108,23 @@ def write_environment(data_dir: Path, ports: Ports) -> None:
         "MAIL_FROM": "releases@northwind.example.org",
         "SIGN_IN_LIMIT": "600 per minute",
     }
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f'{name}="{value}"\n' for name, value in values.items())
+    write_private(data_dir / ".env", "".join(f'{name}="{value}"\n' for name, value in values.items()))
 
 
 def written_environment(data_dir: Path) -> dict[str, str]:
     """Return what `write_environment` wrote."""
     return {name: value or "" for name, value in dotenv_values(data_dir / ".env").items()}
+
+
+@contextmanager
+def only_demo(data_dir: Path) -> Iterator[None]:
+    """Hold the directory for this process. Raises PortalError if another demo runs on it."""
+    with (data_dir / "demo.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PortalError(f"A demo runs on {data_dir} already. End it, or choose another directory with --data.") from None
+        yield
 
 
 @dataclass
@@ -115,51 +137,69 @@ class Group:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Start mail catcher, web and worker, and wait until the portal says it is ready.
+        """Start the mail catcher, then web and worker, and wait until the portal says it is ready.
 
         Raises PortalError if it is not within START_SECONDS.
         """
-        for name, arguments in (
-            ("mailbox", ["demo-mailbox", "--smtp-port", str(self.ports.smtp), "--http-port", str(self.ports.mailbox)]),
-            ("web", ["serve"]),
-            ("worker", ["worker"]),
-        ):
-            child = Child(name, arguments)
+        # The worker begins with the sample's mails, and those that wait too long for a mail server are given up.
+        self._add("mailbox", "demo-mailbox", "--smtp-port", str(self.ports.smtp), "--http-port", str(self.ports.mailbox))
+        self._wait_for(self._mailbox_answers)
+        self._add("web", "serve")
+        self._add("worker", "worker")
+        self._wait_for(self._ready)
+
+    def _add(self, name: str, *arguments: str) -> None:
+        if not self.stopping.is_set():
+            child = Child(name, list(arguments))
             self.children.append(child)
             self._spawn(child)
+
+    def _wait_for(self, answers: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
-            if self.stopping.is_set():
-                return
+        while not self.stopping.is_set() and not answers():
             if time.monotonic() > deadline:
                 raise PortalError(f"The portal did not answer within {START_SECONDS} seconds. Look at the messages above.")
             self.keep_alive()
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def _spawn(self, child: Child) -> None:
         command = [sys.executable, "-m", "portal", *child.arguments]
-        # No setting of the surroundings may reach the demo: it must not touch a real database or mail server.
-        cleared = {setting.name.upper(): "" for setting in fields(Settings)}
-        environment = {**os.environ, **cleared, **written_environment(self.data_dir), "DATA_DIR": str(self.data_dir)}
+        environment = {**os.environ, **written_environment(self.data_dir), "DATA_DIR": str(self.data_dir)}
+        child.started = time.monotonic()
         # A session of its own: Ctrl-C in the terminal reaches this process alone, which then ends the others in order.
-        child.process = subprocess.Popen(command, env=environment, stdout=sys.stderr, start_new_session=True)  # noqa: S603
+        child.process = subprocess.Popen(  # noqa: S603 - our own program
+            command, env=environment, stdout=sys.stderr, start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - this process has no threads
+        )  # fmt: skip
+
+    def _mailbox_answers(self) -> bool:
+        try:
+            socket.create_connection((LOOPBACK, self.ports.smtp), timeout=2).close()
+        except OSError:
+            return False
+        return True
 
     def _ready(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self.ports.web, timeout=2)
         try:
-            with urllib.request.urlopen(f"{self.ports.url}/readyz", timeout=2) as answer:  # noqa: S310 - our own http address
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def keep_alive(self) -> None:
         """Start again what has died. Raises PortalError when something will not stay up."""
         for child in self.children:
             assert child.process is not None
-            if child.process.poll() is None or self.stopping.is_set():
+            if self.stopping.is_set() or (code := child.process.poll()) is None:
                 continue
-            child.restarts += 1
-            if child.restarts > MOST_RESTARTS:
-                raise PortalError(f"The {child.name} process keeps ending (exit code {child.process.returncode}).")
+            failed_at_once = code >= 0 and time.monotonic() - child.started < STEADY_SECONDS
+            child.failures = child.failures + 1 if failed_at_once else 0
+            if child.failures > MOST_FAILURES:
+                raise PortalError(f"The {child.name} process keeps ending (exit code {code}). Look at the messages above.")
+            _kill_group(child.process)
             self._spawn(child)
 
     def watch(self) -> None:
@@ -170,13 +210,23 @@ class Group:
     def stop(self) -> None:
         """End all processes: politely first, then for good."""
         self.stopping.set()
-        running = [child.process for child in self.children if child.process is not None and child.process.poll() is None]
-        for process in running:
+        processes = [child.process for child in self.children if child.process is not None]
+        for process in processes:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
-            try:
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _kill_group(process)
+            process.wait()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a process and of those it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """In a new process, before its program begins: have the kernel end it when the demo is killed and can end nothing itself."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
