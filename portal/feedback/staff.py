@@ -11,7 +11,8 @@ from portal.feedback import board, triage
 from portal.feedback.forms import AnswerForm, NoteForm, read_choice, save
 from portal.feedback.models import Status
 from portal.feedback.paging import Place
-from portal.feedback.views import me
+from portal.feedback.views import me, read_search
+from portal.products.catalog import all_products
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("feedback_staff", __name__, url_prefix="/staff/feedback")
@@ -22,14 +23,14 @@ protect(blueprint, staff("product"))
 def index() -> ResponseReturnValue:
     """List the inbox, unread first."""
     now = clock.now()
-    products = triage.all_products()
+    products = all_products()
     slug = request.args.get("product")
     wanted = triage.InboxFilter(
-        search=" ".join(request.args.get("q", "")[: board.SEARCH_LIMIT].replace("\0", " ").split()),
+        search=read_search(),
         product_id=next((product.id for product in products if product.slug == slug), None),
         status=request.args.get("status", type=Status),
         unread=request.args.get("unread") == "1",
-        order=request.args.get("sort", triage.Order.NEWEST, type=triage.Order),
+        sort=request.args.get("sort", board.Sort.NEWEST, type=board.Sort),
     )
     page = triage.inbox(wanted, Place(request.args.get("after"), request.args.get("before")), now=now)
     kept: dict[str, Any] = {name: request.args[name] for name in ("q", "product", "status", "unread", "sort") if request.args.get(name)}
@@ -58,7 +59,6 @@ def _show(
     item_id: int, answer_form: AnswerForm | None = None, note_form: NoteForm | None = None, overtaken: bool = False
 ) -> ResponseReturnValue:
     case = triage.open_case(item_id, now=clock.now())
-    releases = triage.releases_to_choose(case.item.product_id)
     if answer_form is None:
         answer_form = AnswerForm(
             formdata=None,
@@ -69,7 +69,7 @@ def _show(
             reason=case.reason,
             response=case.item.response,
         )
-    answer_form.offer(releases)
+    answer_form.offer(triage.releases_to_choose(case.item))
     if overtaken:  # the next save is made knowing what is there now
         answer_form.revision.raw_data = None
         answer_form.revision.data = case.item.revision
@@ -89,7 +89,7 @@ def _show(
 def answer(item_id: int) -> ResponseReturnValue:
     """Set status and official response, as one save and one mail."""
     person, form = me(), AnswerForm()
-    form.offer(triage.releases_to_choose(triage.open_case(item_id, now=clock.now()).item.product_id))
+    form.offer(triage.releases_to_choose(triage.open_case(item_id, now=clock.now()).item))
     changed: list[bool] = []
 
     def act() -> None:

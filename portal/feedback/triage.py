@@ -3,7 +3,6 @@
 What a contract is worth is shown to staff alone, as a fact beside the others; no score is made of it.
 """
 
-import enum
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from portal.errors import Conflict, Invalid, NotFound
 from portal.feedback import announcements, board, paging, votes
 from portal.feedback.access import LARGEST_ID
 from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
-from portal.products.models import Product
 from portal.releases.models import Channel, Release, ReleaseState
 from portal.text import clean_line, clean_text
 
@@ -34,21 +32,15 @@ STATUSES_WITH_VERSION = (Status.PLANNED, Status.IN_BETA, Status.SHIPPED)
 Value = dict[str, int]
 
 
-class Order(enum.StrEnum):
-    """How the inbox is sorted behind "unread first"."""
-
-    NEWEST = "newest"
-    CONTRACTS = "contracts"
-    CHANGED = "changed"
-
-
 @dataclass(frozen=True)
 class InboxFilter:
+    """What the inbox is narrowed to, and how it is sorted behind "unread first"."""
+
     search: str = ""
     product_id: int | None = None
     status: Status | None = None
     unread: bool = False
-    order: Order = Order.NEWEST
+    sort: board.Sort = board.Sort.NEWEST
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ def inbox(wanted: InboxFilter, place: paging.Place, *, now: datetime, size: int 
         .where(*conditions)
         .options(joinedload(Item.organization), joinedload(Item.release), joinedload(Item.status_release))
     )
-    page = paging.fetch(statement, [unread, *board.sort_keys(board.Sort(wanted.order), now)], place, size)
+    page = paging.fetch(statement, [unread, *board.sort_keys(wanted.sort, now)], place, size)
     values = value_by_item([item.id for item, _ in page.rows], now)
     return paging.Page([InboxRow(item, count, values[item.id]) for item, count in page.rows], page.newer, page.older)
 
@@ -167,13 +159,17 @@ def mark_read(item_id: int, *, read: bool, now: datetime) -> None:
     item.read_at = now if read else None
 
 
-def releases_to_choose(product_id: int) -> list[Release]:
-    """Return the releases an item can be linked to, newest first; drafts too, since what is planned is not out yet."""
+def releases_to_choose(item: Item) -> list[Release]:
+    """Return the releases that the item's status can name, newest first: published ones, and the one it names already.
+
+    Subscribers read the version, so no draft is among them: what is planned for a version yet to come is said in words.
+    """
+    named = Release.id == item.status_release_id
     return list(
         db.session.scalars(
             sa.select(Release)
-            .where(Release.product_id == product_id, Release.state != ReleaseState.WITHDRAWN)
-            .order_by(Release.version_key.desc())
+            .where(Release.product_id == item.product_id, sa.or_(Release.state == ReleaseState.PUBLISHED, named))
+            .order_by(sa.case((named, 0), else_=1), Release.version_key.desc())
             .limit(RELEASES_OFFERED)
         )
     )
@@ -193,8 +189,8 @@ def answer(
 ) -> bool:
     """Set status and official response of an item as one act, and mail its author once. Return whether anything changed.
 
-    `revision` is the one the editor saw. `release_id` names a release of the product and wins over `version`, free text;
-    both count only for statuses that name a version. The reason is needed to decline.
+    `revision` is the one the editor saw. `release_id` names a published release of the product and wins over `version`, free
+    text; both count only for statuses that name a version. The reason is needed to decline.
     Raises NotFound, Conflict when somebody else has edited the item since, and Invalid(field) otherwise.
     """
     item = _find(item_id, lock=True)
@@ -241,13 +237,14 @@ def _read_version(item: Item, status: Status, release_id: int | None, version: s
     if release_id is None:
         return clean_line(version, "version", VERSION_LIMIT, required=False), None
     release = db.session.get(Release, release_id)
-    if release is None or release.product_id != item.product_id or release.state is ReleaseState.WITHDRAWN:
-        raise Invalid("This release cannot be chosen any more. Choose another one.", "release")
-    published = release.state is ReleaseState.PUBLISHED
-    if status is Status.IN_BETA and (release.channel is not Channel.BETA or not published):
-        raise Invalid(f"{release.version} is no published beta. Choose one that is, or set the status to Planned.", "release")
-    if status is Status.SHIPPED and (release.channel is not Channel.STABLE or not published):
-        raise Invalid(f"{release.version} is no published stable release, so nothing shipped in it yet.", "release")
+    if release is not None and (status, release.id) == (item.status, item.status_release_id):
+        return release.version, release  # as it stands, though the release may have been withdrawn since
+    if release is None or release.product_id != item.product_id or release.state is not ReleaseState.PUBLISHED:
+        raise Invalid("Only a published release of the product can be chosen. Give the version in words, or choose another one.", "release")
+    if status is Status.IN_BETA and release.channel is not Channel.BETA:
+        raise Invalid(f"{release.version} is no beta. Choose one that is, or set the status to Planned.", "release")
+    if status is Status.SHIPPED and release.channel is not Channel.STABLE:
+        raise Invalid(f"{release.version} is no stable release, so nothing shipped in it yet.", "release")
     return release.version, release
 
 
@@ -276,10 +273,6 @@ def add_note(item_id: int, body: str, *, staff_only: bool, actor: User, now: dat
     if not staff_only:
         announcements.announce_comment(item, note, now=now)
     return note
-
-
-def all_products() -> list[Product]:
-    return list(db.session.scalars(sa.select(Product).order_by(Product.name)))
 
 
 def _find(item_id: int, *, lock: bool = False) -> Item:

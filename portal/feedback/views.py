@@ -75,13 +75,18 @@ def _read_filter(products: list[Product]) -> board.Filter:
     """Read the address's filters. What means nothing is left out: a link somebody kept must not become an error."""
     slug = request.args.get("product")
     return board.Filter(
-        search=" ".join(request.args.get("q", "")[: board.SEARCH_LIMIT].replace("\0", " ").split()),
+        search=read_search(),
         product_id=next((product.id for product in products if product.slug == slug), None),
         status=request.args.get("status", type=Status),
         kind=request.args.get("kind", type=ItemKind),
         scope=request.args.get("show", board.Scope.ALL, type=board.Scope),
         sort=request.args.get("sort", board.Sort.CONTRACTS, type=board.Sort),
     )
+
+
+def read_search() -> str:
+    """Return what is searched for: the words in the address, on one line."""
+    return " ".join(request.args.get("q", "")[: board.SEARCH_LIMIT].replace("\0", " ").split())
 
 
 def _linker(products: list[Product], wanted: board.Filter) -> Callable[..., str]:

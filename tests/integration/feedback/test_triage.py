@@ -10,7 +10,7 @@ from portal.feedback import board, triage
 from portal.feedback.models import Item, Status, Visibility
 from portal.feedback.paging import Place
 from portal.feedback.triage import InboxFilter
-from portal.releases.models import Channel, ReleaseState
+from portal.releases.models import Channel, Release, ReleaseState
 from tests.board import answer, comment, contract, person, release, suspended, viewer, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
@@ -105,7 +105,7 @@ def test_a_status_names_only_releases_that_fit_it(cast: Cast) -> None:
     stable, foreign = release("15.2", Channel.STABLE), release("3.0", Channel.STABLE, slug=cast.other_product)
     gone = release("15.3b1", state=ReleaseState.WITHDRAWN)
     for status, release_id in (
-        (Status.IN_BETA, draft), (Status.IN_BETA, stable), (Status.SHIPPED, beta), (Status.PLANNED, foreign),
+        (Status.IN_BETA, draft), (Status.IN_BETA, stable), (Status.SHIPPED, beta), (Status.PLANNED, draft), (Status.PLANNED, foreign),
         (Status.PLANNED, gone), (Status.PLANNED, 10**9),
     ):  # fmt: skip
         with pytest.raises(Invalid) as refused:
@@ -114,6 +114,31 @@ def test_a_status_names_only_releases_that_fit_it(cast: Cast) -> None:
     assert answer(item_id, Status.IN_BETA, release_id=beta, version="ignored")
     assert answer(item_id, Status.SHIPPED, release_id=stable)
     assert [step.version for step in board.list_changes(item_id)] == ["15.3b2", "15.2"]
+
+
+def test_no_draft_is_offered_so_that_none_is_named_by_accident(cast: Cast) -> None:
+    item_id = write(cast.alice)
+    release("15.4b1", state=ReleaseState.DRAFT)
+    release("15.3b1", state=ReleaseState.WITHDRAWN)
+    release("15.3b2")
+    release("3.0", Channel.STABLE, slug=cast.other_product)
+    assert offered(item_id) == ["15.3b2"]
+
+
+def test_an_item_keeps_the_release_it_names_when_that_is_withdrawn(cast: Cast) -> None:
+    item_id, beta = write(cast.alice), release("15.3b1")
+    answer(item_id, Status.IN_BETA, release_id=beta)
+    with transaction():
+        db.session.get_one(Release, beta).state = ReleaseState.WITHDRAWN
+    assert offered(item_id) == ["15.3b1"]
+    answer(item_id, Status.IN_BETA, release_id=beta, response="Take beta 2 instead.")
+    assert [step.version for step in board.list_changes(item_id)] == ["15.3b1"]
+    with pytest.raises(Invalid):
+        answer(item_id, Status.PLANNED, release_id=beta)
+
+
+def offered(item_id: int) -> list[str]:
+    return [release.version for release in triage.releases_to_choose(triage.open_case(item_id, now=NOW).item)]
 
 
 def test_staff_notes_never_leave_the_staff(cast: Cast) -> None:
