@@ -4,28 +4,16 @@ A download is open for a day after its last request, or until the portal itself 
 requests of the same person for the same build under the same contract meet in its row.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import joinedload
 
-from portal.account.models import Contract, User
 from portal.database import db
-from portal.releases.models import Build, Download, Release
+from portal.releases.models import Build, Download
 from portal.web.ranges import Span, covers, merge
 
 OPEN_FOR = timedelta(hours=24)
-
-
-@dataclass(frozen=True)
-class Taken:
-    """One entry of a release's ledger, with the people in it."""
-
-    download: Download
-    person: User
-    contract: Contract | None
 
 
 def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Span, now: datetime) -> int:
@@ -72,40 +60,3 @@ def note_sent(download_id: int, byte_range: Span, now: datetime) -> None:
 
 def _added(pairs: list[list[int]], span: Span) -> list[list[int]]:
     return [[one.first, one.last] for one in merge([*(Span(*pair) for pair in pairs), span])]
-
-
-def downloads_of(person: User, limit: int = 20) -> list[Download]:
-    """Return the person's latest downloads, newest first, each with its build, release and product."""
-    return list(
-        db.session.scalars(
-            sa.select(Download)
-            .where(Download.user_id == person.id)
-            .options(joinedload(Download.build).joinedload(Build.release).joinedload(Release.product))
-            .order_by(Download.id.desc())
-            .limit(limit)
-        )
-    )
-
-
-def downloaded_by(release: Release) -> list[Taken]:
-    """Return who took a build of `release`, newest first; a person stands there once per download."""
-    rows = db.session.execute(
-        sa.select(Download, User, Contract)
-        .join(Build, Build.id == Download.build_id)
-        .join(User, User.id == Download.user_id)
-        .outerjoin(Contract, Contract.id == Download.contract_id)
-        .where(Build.release_id == release.id)
-        .options(joinedload(Download.build), joinedload(Contract.organization))
-        .order_by(Download.id.desc())
-    )
-    return [Taken(download, person, contract) for download, person, contract in rows]
-
-
-def downloaders(release_id: int) -> sa.Select[int | None]:
-    """Select the ids of the people who took any build of a release: the audience of news about its withdrawal."""
-    return (
-        sa.select(Download.user_id)
-        .join(Build, Build.id == Download.build_id)
-        .where(Build.release_id == release_id, Download.user_id.is_not(None))
-        .distinct()
-    )

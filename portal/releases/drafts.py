@@ -121,7 +121,7 @@ def correct_words(release_id: int, *, revision: int, words: Words, actor: User |
 def discard(release_id: int, *, actor: User | None, now: datetime) -> None:
     """Remove a draft and its builds for good; their bytes go with the next sweep of the storage.
 
-    Raises Conflict if it is no draft any more, or something else rests on it.
+    Raises Conflict if it is no draft any more.
     """
     release = lock_release(release_id)
     if release.state is not ReleaseState.DRAFT:
@@ -134,10 +134,7 @@ def discard(release_id: int, *, actor: User | None, now: datetime) -> None:
         db.session.delete(build)
     db.session.flush()
     db.session.delete(release)
-    try:
-        db.session.flush()
-    except sa.exc.IntegrityError:
-        raise Conflict("Feedback names this release. Take it off there first.") from None
+    db.session.flush()
 
 
 def lock_release(release_id: int) -> Release:

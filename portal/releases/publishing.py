@@ -1,6 +1,5 @@
 """Publishing and withdrawing: each one act, in the caller's transaction, with everything that follows from it."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 from portal import audit
@@ -12,20 +11,11 @@ from portal.releases.drafts import lock_release
 from portal.releases.models import Release, ReleaseState
 from portal.text import clean_text
 
-# Called with the release just published, who did it, and when.
-PublishHook = Callable[[Release, User | None, datetime], None]
 LONGEST_REASON = 2_000
-
-_hooks: list[PublishHook] = []
-
-
-def on_publish(*hooks: PublishHook) -> None:
-    """Register what else happens when a release is published, in the same transaction. Replaces what was registered."""
-    _hooks[:] = hooks
 
 
 def publish_release(release_id: int, *, actor: User | None, now: datetime, revision: int | None = None) -> Release:
-    """Publish a draft: its state, its notice with one delivery for each person of the audience, and what hooks add.
+    """Publish a draft: its state, and its notice with one delivery for each person of the audience.
 
     `revision`, where given, is the one the publisher looked at.
     Raises NotFound; Conflict if it is no draft any more, has no build, stops running before today, or was changed after
@@ -44,8 +34,6 @@ def publish_release(release_id: int, *, actor: User | None, now: datetime, revis
     release.published_by_id = actor.id if actor else None
     db.session.flush()
     announcements.announce(release, actor=actor, now=now)
-    for hook in _hooks:
-        hook(release, actor, now)
     audit.record(
         "release.published", subject_type="release", subject_id=release.id, actor=actor, now=now,
         product=release.product.slug, version=release.version, channel=release.channel.value, kind=release.kind.value,

@@ -150,22 +150,3 @@ def test_a_stale_entry_is_closed_once_by_ten_newcomers(app: Flask, ids: tuple[in
     assert run_together(app, lambda number: made.append(record(ids, Span(number, number), hours=48))) == []
     assert len(set(made)) == 1
     assert len(entries()) == 2
-
-
-def test_a_person_sees_their_downloads_newest_first(ids: tuple[int, int, int], cast: Cast) -> None:
-    first = record(ids, Span(0, SIZE - 1))
-    note_sent(first, Span(0, SIZE - 1))
-    second = record(ids, Span(0, 9), hours=1)
-    found = downloads.downloads_of(find_user(cast.alice))
-    assert [entry.id for entry in found] == [second, first]
-    assert {entry.build.release.version for entry in found} == {"15.3b2"}
-    assert downloads.downloads_of(find_user(cast.carol)) == []
-
-
-def test_staff_see_who_took_a_release_and_under_which_contract(ids: tuple[int, int, int], cast: Cast) -> None:
-    record(ids, Span(0, 9))
-    record((ids[0], find_user(cast.paula).id, None), Span(0, 9))
-    release = only_build().release
-    taken = downloads.downloaded_by(release)
-    assert [(one.person.email, one.contract and one.contract.number) for one in taken] == [(cast.paula, None), (cast.alice, cast.contract)]
-    assert set(db.session.scalars(downloads.downloaders(release.id))) == {ids[1], find_user(cast.paula).id}
