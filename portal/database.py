@@ -16,13 +16,18 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 
 from portal.config import Settings
+from portal.errors import Busy
 
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000
+# A lock that others held for too long, a server that is away, or a pool with no connection left.
+NO_ANSWER = (OperationalError, PoolTimeout)
 _IN_TRANSACTION = "portal_in_transaction"
 _AFTER_COMMIT = "portal_after_commit"
 _BEGIN_IMMEDIATE = {"portal_begin": "BEGIN IMMEDIATE"}
@@ -94,7 +99,12 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Return the pool and driver options for the database of `settings`."""
-    options: dict[str, Any] = {"pool_size": settings.pool_size, "max_overflow": 0 if settings.uses_sqlite else 10}
+    options: dict[str, Any] = {
+        "pool_size": settings.pool_size,
+        "max_overflow": 0 if settings.uses_sqlite else 10,
+        "pool_timeout": BUSY_TIMEOUT_MS / 1000,
+        "hide_parameters": True,  # or the log of a statement that failed would show addresses and hashes
+    }
     if settings.uses_sqlite:
         options["connect_args"] = {"isolation_level": None, "check_same_thread": False}
     else:
@@ -148,24 +158,27 @@ def transaction() -> Iterator[Session]:
     An open read is ended first, and everything loaded before is read afresh, so a decision made inside
     never rests on an old snapshot. On SQLite the transaction begins as a write and waits for its turn.
 
-    Raises RuntimeError inside another transaction: the edge, and only the edge, decides what is one act.
+    Raises RuntimeError inside another transaction: the edge, and only the edge, decides what is one act. Raises Busy when the
+    database does not answer in time; nothing has changed then.
     """
     session: Session = db.session()
     if session.info.get(_IN_TRANSACTION):
         raise RuntimeError("transaction() inside transaction(): only the edge commits")
-    if session.info.get("portal_writing") or session.new or session.dirty or session.deleted:
-        session.flush()  # a change that Flask-Security's views left waiting, flushed or not; it belongs to this act
-    else:
-        session.rollback()
-        session.connection(execution_options=_BEGIN_IMMEDIATE)
-    session.info[_IN_TRANSACTION] = True
     try:
+        if session.info.get("portal_writing") or session.new or session.dirty or session.deleted:
+            session.flush()  # a change that Flask-Security's views left waiting, flushed or not; it belongs to this act
+        else:
+            session.rollback()
+            session.connection(execution_options=_BEGIN_IMMEDIATE)
+        session.info[_IN_TRANSACTION] = True
         session.expire_all()
         yield session
         session.commit()
-    except BaseException:
+    except BaseException as error:
         session.rollback()
         session.info.pop(_AFTER_COMMIT, None)
+        if isinstance(error, NO_ANSWER):
+            raise Busy("The database did not answer in time, so nothing was saved. Wait a few seconds, then try again.") from error
         raise
     finally:
         session.info.pop(_IN_TRANSACTION, None)

@@ -25,3 +25,7 @@ class Conflict(PortalError):
 
 class NotFound(PortalError):
     """There is no such thing for this person. Somebody else's thing is reported the same way."""
+
+
+class Busy(PortalError):
+    """The database did not answer in time, so nothing was done. The same again, a little later, may well work."""

@@ -5,11 +5,12 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.account import contacts, contracts, history, invitations
-from portal.account.forms import ContactForm, refuse
+from portal.account.forms import ContactForm
 from portal.account.models import Contact, Contract
 from portal.account.views import ID, person, settings
 from portal.database import transaction
 from portal.errors import NotFound, PortalError
+from portal.web.forms import refuse
 from portal.web.guards import protect, signed_in
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/account/contracts")

@@ -1,28 +1,17 @@
 """The forms of people's accounts, contracts and contacts. What is true of the data is checked below, where it is stored."""
 
-from datetime import date
 from typing import Any
 from zoneinfo import available_timezones
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, EmailField, Field, PasswordField, SelectField, StringField
+from wtforms import BooleanField, EmailField, PasswordField, SelectField, StringField
 from wtforms.fields import DateField
 from wtforms.validators import DataRequired, InputRequired, Optional
 
+from portal import clock
 from portal.account.signing_in import PASSWORD_LENGTH
-from portal.errors import PortalError
 
 PASSWORD_HELP = f"At least {PASSWORD_LENGTH} characters. Several words are easier to remember than symbols."
-
-
-def refuse(form: FlaskForm, error: PortalError) -> None:
-    """Show what the portal refused, at the field it is about, or above the form when it is about the whole."""
-    name = getattr(error, "field", None)
-    field: Field | None = form[name] if name and name in form else None
-    if field is None:
-        form.form_errors.append(str(error))
-    else:
-        field.errors = [*field.errors, str(error)]
 
 
 class CivilDateField(DateField):
@@ -33,7 +22,7 @@ class CivilDateField(DateField):
             super().process_formdata(valuelist)
         except ValueError:
             self.data = None
-            raise ValueError(f"{valuelist[0]} is no date we can read. Write it like {date.today().isoformat()}.") from None  # noqa: DTZ011
+            raise ValueError(f"{valuelist[0]} is no date we can read. Write it like {clock.now():%Y-%m-%d}.") from None
 
 
 class OneButton(FlaskForm):

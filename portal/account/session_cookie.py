@@ -9,13 +9,13 @@ import logging
 from flask import Flask, current_app, g, request, session
 from flask_login import current_user, user_logged_in, user_logged_out
 from flask_security.utils import set_request_attr
-from sqlalchemy.exc import OperationalError
 
 from portal import clock
 from portal.account import sessions
 from portal.account.models import User
 from portal.config import Settings
 from portal.database import transaction
+from portal.errors import Busy
 
 log = logging.getLogger(__name__)
 
@@ -86,5 +86,5 @@ def _touch() -> None:
         try:
             with transaction():
                 sessions.touch(g.portal_session_id, now=clock.now())
-        except OperationalError:
+        except Busy:
             log.warning("the last use of a session could not be written", exc_info=True)

@@ -214,6 +214,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         app, datastore,
         login_form=SignInForm, verify_form=ConfirmForm, change_password_form=ChangeForm, forgot_password_form=ForgotForm,
     )  # fmt: skip
+    security.principal.identity_loaders.clear()  # guards ask who is there; files and health checks need not look it up
     security.want_json(lambda request: False)
     app.view_functions.update(_LIMITED)
     security.login_context_processor(_lock_rules)

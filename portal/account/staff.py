@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.account import contacts, contracts, directory, history, invitations, people
-from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, refuse
+from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton
 from portal.account.models import Contract
 from portal.account.views import ID, person, settings
 from portal.database import transaction
 from portal.errors import Conflict, PortalError
 from portal.products import catalog
+from portal.web.forms import refuse
 from portal.web.guards import protect, staff
 
 contracts_blueprint = Blueprint("contracts_staff", __name__, url_prefix="/staff/contracts")

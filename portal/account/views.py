@@ -7,12 +7,13 @@ from flask_login import current_user
 from portal import clock
 from portal.account import access_tokens, people, sessions
 from portal.account.devices import describe
-from portal.account.forms import ProfileForm, TokenForm, refuse
+from portal.account.forms import ProfileForm, TokenForm
 from portal.account.models import User
 from portal.account.session_cookie import current_session_id, current_token
 from portal.config import Settings
 from portal.database import transaction
 from portal.errors import PortalError
+from portal.web.forms import refuse
 from portal.web.guards import protect, signed_in
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")

@@ -9,12 +9,13 @@ from wtforms import Field, Form, IntegerField, RadioField, SelectField, StringFi
 from wtforms.validators import DataRequired, ValidationError
 from wtforms.widgets import HiddenInput
 
-from portal.errors import Conflict, Invalid
+from portal.errors import Invalid, NotFound, PortalError
 from portal.feedback import board, triage
 from portal.feedback.models import ItemKind, Severity, Status, Visibility
 from portal.products.models import Product
 from portal.releases.models import Release, ReleaseState
 from portal.web.formatting import kind_version
+from portal.web.forms import refuse
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
@@ -111,14 +112,9 @@ def save(form: FlaskForm, act: Callable[[], None]) -> bool:
         return False
     try:
         act()
-    except Invalid as error:
-        field = form._fields.get(error.field or "")
-        if field is None:
-            form.form_errors.append(str(error))
-        else:
-            field.errors = [str(error)]
-        return False
-    except Conflict as error:
-        form.form_errors.append(str(error))
+    except NotFound:
+        raise
+    except PortalError as error:
+        refuse(form, error)
         return False
     return True

@@ -19,11 +19,11 @@ from itertools import groupby
 
 import sqlalchemy as sa
 from flask import Flask, current_app
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
 from portal import clock
-from portal.database import db, release_connection, transaction
+from portal.database import NO_ANSWER, db, release_connection, transaction
+from portal.errors import Busy
 from portal.notices import kinds, outbox, subscriptions, suppression
 from portal.notices.models import Delivery, DeliveryState, Notice
 from portal.notices.outbox import LEASE, Outcome
@@ -156,7 +156,7 @@ class _Batch:
                 with transaction():
                     outbox.settle(self.lease, outcomes, self.now())
                 break
-            except OperationalError:
+            except Busy:
                 if not tries_left:
                     raise
                 log.warning("the database did not answer, settling again", exc_info=True)
@@ -239,7 +239,7 @@ def _unrendered(delivery_id: int, error: Exception) -> Outcome:
     """A mistake in a template or kind is final; a database that did not answer is not."""
     log.error("delivery %s could not be rendered", delivery_id, exc_info=error)
     release_connection()  # a statement that failed would spoil the ones after it
-    state = DeliveryState.DEFERRED if isinstance(error, OperationalError) else DeliveryState.FAILED
+    state = DeliveryState.DEFERRED if isinstance(error, NO_ANSWER) else DeliveryState.FAILED
     return Outcome(delivery_id, state, reason="could not be rendered")
 
 

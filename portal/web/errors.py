@@ -6,11 +6,11 @@ import secrets
 from flask import Flask, current_app, g, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized
 
 from portal import errors
-from portal.database import db
+from portal.database import NO_ANSWER, db
 from portal.web.formatting import file_size
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _not_for_the_database(error: DataError) -> ResponseReturnValue:
     return page(400)
 
 
-def _database_busy(error: OperationalError) -> ResponseReturnValue:
+def _database_busy(error: Exception) -> ResponseReturnValue:
     _stop_asking_the_database()
     log.exception("the database did not answer")
     response = make_response(page(503))
@@ -129,5 +129,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(errors.Conflict, _conflict)
     app.register_error_handler(errors.PortalError, _refused_input)
     app.register_error_handler(DataError, _not_for_the_database)
-    app.register_error_handler(OperationalError, _database_busy)
+    for no_answer in (errors.Busy, *NO_ANSWER):
+        app.register_error_handler(no_answer, _database_busy)
     app.register_error_handler(Exception, _failed)

@@ -90,6 +90,13 @@ def remembered(check: Check, seconds: float) -> Check:
     return ask
 
 
+@blueprint.after_request
+def keep_nowhere(response: Response) -> Response:
+    """Say so here: whose cache it would be is for the database to know, which may be away."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 @blueprint.get("/healthz")
 def alive() -> ResponseReturnValue:
     """Say that this process answers."""
