@@ -7,11 +7,27 @@ from portal.errors import Invalid
 # Format characters that reorder or hide text (RTL override and its kin) make one name look like another.
 _BANNED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _ALLOWED_FORMAT = {"\u200c", "\u200d"}  # zero-width (non-)joiners, which some scripts need
+# Marks in a row, such as accents on one letter. No script needs as many (Unicode Standard Annex 15, "Stream-Safe Text Format").
+MOST_MARKS = 30
+
+
+def compose(text: str, field: str) -> str:
+    """Return `text` in composed form (NFC). Raises Invalid for more than MOST_MARKS marks in a row.
+
+    Putting marks into order takes the square of their number: a form of nothing else would keep a processor busy for minutes.
+    """
+    row = 0
+    for character in "" if text.isascii() else text:
+        row = row + 1 if unicodedata.category(character)[0] == "M" else 0
+        if row > MOST_MARKS:
+            raise Invalid(f"The {field.replace('_', ' ')} holds more than {MOST_MARKS} accents in a row. Take them out.", field)
+    return unicodedata.normalize("NFC", text)
 
 
 def clean_line(text: str, field: str, limit: int, *, required: bool = True) -> str:
-    """Return `text` trimmed. Raises Invalid if it is empty (when required), longer than `limit` characters, or holds controls."""
-    text = unicodedata.normalize("NFC", text).strip()
+    """Return `text` trimmed. Raises Invalid if it is empty (when required), longer than `limit` characters, or holds
+    controls or what `compose` refuses."""
+    text = compose(text, field).strip()
     label = field.replace("_", " ")
     if any(unicodedata.category(c) in _BANNED and c not in _ALLOWED_FORMAT for c in text):
         raise Invalid(f"The {label} holds line breaks or other control characters. Take them out.", field)
@@ -28,7 +44,7 @@ def clean_text(text: str, field: str, limit: int, *, required: bool = True) -> s
     Raises Invalid if it is empty (when required), longer than `limit` characters, or holds control characters other than
     line ends and tabs (PostgreSQL stores no NUL).
     """
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    text = compose(text.replace("\r\n", "\n").replace("\r", "\n"), field).strip()
     label = field.replace("_", " ")
     if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t" for c in text):
         raise Invalid(f"The {label} holds control characters. Take them out.", field)

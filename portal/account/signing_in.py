@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from flask_login import current_user
 from flask_security import Security, SQLAlchemyUserDatastore, UserMixin, password_changed, password_reset, views
-from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, VerifyForm
+from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, ResetPasswordForm, VerifyForm
 from flask_security.mail_util import EmailValidateException, MailUtil
+from flask_security.password_util import PasswordUtil
 from flask_security.recoverable import generate_reset_password_token
 from flask_security.utils import get_message, hash_password
 from wtforms import PasswordField
@@ -21,7 +22,7 @@ from wtforms import PasswordField
 from portal import audit, clock, database
 from portal.account import people, session_cookie, sessions, throttle
 from portal.account.models import Role, User
-from portal.config import Settings
+from portal.config import Settings, current_settings
 from portal.database import db, transaction
 from portal.errors import Invalid
 from portal.extensions import limiter
@@ -31,6 +32,7 @@ from portal.notices.models import Delivery, Notice
 from portal.web.formatting import exact_time
 
 PASSWORD_LENGTH = 12
+LONGEST_NORMALISED = 1_000
 RESET_PATH = "/account/password/reset"
 RESET_HOURS = 2
 NOBODY = -1
@@ -60,7 +62,7 @@ MESSAGES = {
     ),
     "PASSWORD_RESET_NO_LOGIN": ("Your new password is saved. Sign in with it.", "success"),
     "PASSWORD_CHANGE": ("Your new password is saved. All other devices were signed out.", "success"),
-    "PASSWORD_INVALID_LENGTH": ("The password needs %(length)s characters or more. Add a word or two.", "error"),
+    "PASSWORD_INVALID_LENGTH": ("Choose a password of %(length)s characters or more, 128 at most.", "error"),
     "PASSWORD_IS_THE_SAME": ("That is the password you have now. Choose another one.", "error"),
     "PASSWORD_NOT_PROVIDED": ("Enter a password.", "error"),
     "RETYPE_PASSWORD_MISMATCH": ("The two entries differ. Type the new password again.", "error"),
@@ -110,7 +112,14 @@ class OutboxMail(MailUtil):
         return self.normalize(email)
 
 
-security = Security(mail_util_cls=OutboxMail)
+class Passwords(PasswordUtil):
+    """Normalises what people type (NIST SP 800-63B, 3.1.1.2), unless it is so long that doing so would keep a processor busy."""
+
+    def normalize(self, password: str) -> str:
+        return super().normalize(password) if len(password) <= LONGEST_NORMALISED else password
+
+
+security = Security(mail_util_cls=OutboxMail, password_util_cls=Passwords)
 
 
 class SignInForm(LoginForm):
@@ -134,7 +143,7 @@ def _settle(person: UserMixin | None, field: PasswordField, *, matches: bool = F
     with transaction():
         admitted = matches and person is not None and throttle.admit(person.id, now=now)
         if not admitted:
-            throttle.count_failure(person.id if person else None, _settings(), now=now)
+            throttle.count_failure(person.id if person else None, current_settings(), now=now)
     if matches and not admitted:
         field.errors = [get_message("INVALID_PASSWORD")[0]]
     return admitted
@@ -154,6 +163,16 @@ class ChangeForm(ChangePasswordForm):
         fine = bool(super().validate(**options))
         wrong = get_message("INVALID_PASSWORD")[0] in self.password.errors
         return _settle(current_user, self.password, matches=True) if fine else _settle(current_user, self.password) if wrong else False
+
+
+class ResetForm(ResetPasswordForm):
+    """Choosing a new password by a link from a mail; the link is worth nothing once the account is closed."""
+
+    def validate(self, **options: Any) -> bool:
+        if self.user is not None and not self.user.active:
+            self.password.errors = [get_message("DISABLED_ACCOUNT")[0]]
+            return False
+        return bool(super().validate(**options))
 
 
 class ForgotForm(ForgotPasswordForm):
@@ -187,13 +206,8 @@ def check_password(password: str, person: User) -> str:
     return str(hash_password(normalized))
 
 
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["portal.settings"]
-    return settings
-
-
 def _sign_in_limit() -> str:
-    return _settings().sign_in_limit
+    return current_settings().sign_in_limit
 
 
 # Wrapped once per process, since the limiter remembers each wrapping; what the limit is, is asked at each request.
@@ -213,6 +227,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     security.init_app(
         app, datastore,
         login_form=SignInForm, verify_form=ConfirmForm, change_password_form=ChangeForm, forgot_password_form=ForgotForm,
+        reset_password_form=ResetForm,
     )  # fmt: skip
     security.principal.identity_loaders.clear()  # guards ask who is there; files and health checks need not look it up
     security.want_json(lambda request: False)
@@ -274,7 +289,7 @@ def _identity(text: str) -> str | None:
 
 def _lock_rules() -> dict[str, object]:
     """What the sign-in page says about the lock: the rule, never the state of an account."""
-    settings = _settings()
+    settings = current_settings()
     return {"lock_minutes": settings.sign_in_lock_minutes, "lock_failures": settings.sign_in_failures}
 
 
@@ -298,7 +313,7 @@ def _reset_link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[st
     """The link that lets the reader choose a password, made at this second."""
     person = db.session.get_one(User, delivery.user_id)
     token = generate_reset_password_token(person)  # type: ignore[no-untyped-call]
-    return {"reset_url": f"{_settings().public_url.rstrip('/')}{RESET_PATH}/{token}"}
+    return {"reset_url": f"{current_settings().base_url}{RESET_PATH}/{token}"}
 
 
 def _reset_shared(notice: Notice) -> Mapping[str, Any]:
@@ -308,9 +323,9 @@ def _reset_shared(notice: Notice) -> Mapping[str, Any]:
 def _about_password(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
     """When the password was changed, on the reader's clock, and where to reset it."""
     person = db.session.get_one(User, delivery.user_id)
-    settings = _settings()
+    settings = current_settings()
     zone = person.time_zone or settings.default_time_zone
-    return {"changed": exact_time(notice.created_at, zone), "forgot_url": f"{settings.public_url.rstrip('/')}{RESET_PATH}"}
+    return {"changed": exact_time(notice.created_at, zone), "forgot_url": f"{settings.base_url}{RESET_PATH}"}
 
 
 def register_kinds() -> None:

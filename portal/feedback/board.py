@@ -290,7 +290,7 @@ def _comments(item_id: int, hidden: list[tuple[datetime, datetime | None]], befo
     for since, until in hidden:
         outside = Comment.created_at < since
         statement = statement.where(outside if until is None else sa.or_(outside, Comment.created_at >= until))
-    if before is not None and before <= LARGEST_ID:
+    if before is not None and 0 < before <= LARGEST_ID:
         statement = statement.where(Comment.id < before)
     statement = statement.options(joinedload(Comment.author).selectinload(User.roles), joinedload(Comment.organization))
     return list(db.session.scalars(statement.order_by(Comment.id.desc()).limit(COMMENTS_SHOWN + 1)))

@@ -5,7 +5,7 @@ All keys sort downwards. The last one must be unique, so that no row is shown tw
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -84,17 +84,17 @@ def _decode(text: str | None, keys: Sequence[Key]) -> list[Any] | None:
         return None
     try:
         return [_read(part, key) for part, key in zip(parts, keys, strict=True)]
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _read(text: str, key: Key) -> Any:
-    """Read one value of a key. Raises ValueError for what no key of ours can be."""
+    """Read one value of a key. Raises ValueError or OverflowError for what no key of ours can be."""
     if isinstance(key.type, UtcDateTime):
         instant = datetime.fromisoformat(text)
         if instant.tzinfo is None:
             raise ValueError("an instant without a zone")
-        return instant
+        return instant.astimezone(UTC)
     number = int(text)
     if abs(number) > _LARGEST:
         raise ValueError("a number no key can be")

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from portal.errors import Invalid
+from portal.text import compose
 
 LONGEST = 120
 # Windows takes these for devices, whatever the ending and the case (Microsoft, "Naming Files, Paths, and Namespaces").
@@ -21,7 +22,7 @@ def check_filename(name: str | None) -> str:
     """
     if not name:
         raise Invalid("Choose a file. It needs a name.", "file")
-    name = unicodedata.normalize("NFC", name)
+    name = compose(name, "file")
     why = _objection(name)
     if why:
         raise Invalid(f"We do not take a file with this name: {why} Rename the file and upload it again.", "file")

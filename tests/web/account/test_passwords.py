@@ -62,6 +62,15 @@ def test_a_reset_works_once_ends_all_sessions_and_is_told_by_mail(app: Flask, ca
     assert "no longer works" in text_of(client.get(FORGOT))
 
 
+def test_a_link_is_worth_nothing_once_the_account_is_closed(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    link = ask_for_link(app, cast.alice)
+    change_user(app, cast.alice, active=False)
+    assert "This account is closed." in text_of(send(client, link, password=NEW, password_confirm=NEW))
+    change_user(app, cast.alice, active=True)
+    assert try_password(app.test_client(), cast.alice, NEW).status_code == 200
+    assert try_password(app.test_client(), cast.alice, PASSWORD).status_code == 302
+
+
 def test_a_reset_opens_a_locked_account(app: Flask, cast: Cast, client: FlaskClient) -> None:
     for _ in range(6):
         try_password(app.test_client(), cast.alice, "wrong wrong wrong")
