@@ -81,9 +81,11 @@ class Incoming:
         return Stored(digest, self.size)
 
     def close(self) -> None:
-        """Remove what was not finished."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        """Remove what was not finished, also where closing fails: on a full disk the last bytes cannot be written."""
+        try:
+            self._file.close()
+        finally:
+            self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -47,6 +48,17 @@ def test_the_same_bytes_are_kept_once(store: Store) -> None:
 def test_an_empty_file_is_refused_and_leaves_nothing(store: Store, chunks: list[bytes]) -> None:
     with pytest.raises(Invalid, match="empty"):
         store.write(chunks, 100)
+    assert files(store) == []
+
+
+def test_a_full_disk_leaves_nothing(store: Store) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            store.write([b"x" * 1_000] * 20, 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert files(store) == []
 
 
