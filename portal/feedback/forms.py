@@ -13,7 +13,7 @@ from portal.errors import Invalid, NotFound, PortalError
 from portal.feedback import board, triage
 from portal.feedback.models import ItemKind, Severity, Status, Visibility
 from portal.products.models import Product
-from portal.releases.models import Release, ReleaseState
+from portal.releases.models import Release
 from portal.web.formatting import kind_version
 from portal.web.forms import refuse
 
@@ -93,9 +93,8 @@ class AnswerForm(FlaskForm):
     response = TextAreaField("Official response", [_too_long("response", triage.RESPONSE_LIMIT)])
 
     def offer(self, releases: Sequence[Release]) -> None:
-        """Fill the choices with the releases of the item's product."""
-        drafts = {release.id for release in releases if release.state is ReleaseState.DRAFT}
-        self.release.choices = [(0, "None"), *((r.id, f"{r.version} (draft)" if r.id in drafts else r.version) for r in releases)]
+        """Fill the choices with the releases that the status can name."""
+        self.release.choices = [(0, "None"), *((release.id, release.version) for release in releases)]
 
 
 def read_choice(kind: type[Choice], text: str | None, field: str) -> Choice:
