@@ -90,7 +90,8 @@ def create_mailbox(directory: Path) -> Flask:
     @app.get("/<name>/html")
     def html(name: str) -> tuple[str, dict[str, str]]:
         policy = f"{MAIL_PREVIEW_POLICY} allow-popups allow-popups-to-escape-sandbox"
-        return Markup(part(find(name), "html")), {"Content-Security-Policy": policy}  # noqa: S704 - sandboxed, scripts off
+        shown = part(find(name), "html") + '<base target="_blank">'  # the portal refuses to be shown inside another page
+        return Markup(shown), {"Content-Security-Policy": policy}  # noqa: S704 - sandboxed, scripts off
 
     @app.after_request
     def add_headers(response: Response) -> Response:

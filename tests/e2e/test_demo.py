@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import WAIT_SECONDS
 
@@ -142,6 +143,17 @@ def test_the_mails_of_the_first_start_all_arrive(running: Started) -> None:
     caught = list((running.data_dir / "mail").glob("*.eml"))
     assert len(caught) == states()["sent"]
     assert all(path.read_bytes().startswith(b"Message-ID:") or b"\nMessage-ID:" in path.read_bytes() for path in caught)
+
+
+def test_links_in_a_caught_mail_open_beside_it(running: Started, page: Page) -> None:
+    wait_until(
+        lambda: any(b"15.3b2: beta" in path.read_bytes() for path in (running.data_dir / "mail").glob("*.eml")), "no mail of the beta"
+    )
+    page.goto(running.said["mailbox_url"])
+    page.get_by_role("link", name="beta ready to test").first.click()
+    with page.expect_popup() as opened:
+        page.frame_locator("iframe").get_by_role("link", name="unsubscribe").click()
+    expect(opened.value.get_by_role("button", name="Unsubscribe")).to_be_visible()
 
 
 @pytest.mark.parametrize("name", sorted(CHILDREN))
