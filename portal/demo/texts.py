@@ -44,6 +44,15 @@ MACRO_STUDIO = (
         "* **Fixed.** Variables keep their type when a macro is imported.",
     ),
     SampleRelease(
+        "14.2.1", 655, "Corrections to schedules.",
+        "* **Fixed.** A schedule that started at midnight ran a day late.\n* **Fixed.** The recorder missed clicks in nested frames.",
+    ),
+    SampleRelease(
+        "14.3.0", 540, "Variables with types, and a log one can search.",
+        "* **New.** Variables have a type, and a wrong one is marked while you write.\n* **New.** The log can be searched and filtered.\n"
+        "* **Changed.** Macros of 12.x can be opened, but no longer saved in their old format.",
+    ),
+    SampleRelease(
         "15.0.0", 420, "A new editor and a 64-bit engine.",
         "* **New.** The editor shows steps as a tree that folds.\n* **New.** The engine runs as a 64-bit process.\n"
         "* **Changed.** Macros of 13.x and older are converted when they are opened. Keep a copy.",
@@ -60,6 +69,10 @@ MACRO_STUDIO = (
     SampleRelease(
         "15.1.1", 215, "A security correction.",
         "* **Security.** The update check verifies the signature before it unpacks.\n* **Fixed.** Log rotation on network drives.",
+    ),
+    SampleRelease(
+        "15.1.2", 150, "Corrections to workbooks.",
+        "* **Fixed.** Dates before 1904 were read a day late.\n* **Fixed.** Writing to a protected sheet failed without a message.",
     ),
     SampleRelease(
         "15.2.0", 96, "Secrets in the vault, and macros that call each other.",
@@ -94,7 +107,15 @@ MACRO_STUDIO = (
 
 FORM_FILLER = (
     SampleRelease("7.4.0", 330, "Forms from PDF files.", "* **New.** Fill in forms in PDF files.\n* **Fixed.** Dates before 1970."),
-    SampleRelease("7.4.1", 280, "Corrections.", "* **Fixed.** Radio buttons without a value.\n* **Fixed.** Very long drop-down lists."),
+    SampleRelease(
+        "7.4.1", 280, "Corrections to lists and buttons.",
+        "* **Fixed.** Radio buttons without a value.\n* **Fixed.** Very long drop-down lists.",
+    ),
+    SampleRelease(
+        "7.5.0", 190, "Forms that go on over several pages.",
+        "* **New.** A form that goes on over several pages is filled in to its end.\n* **New.** Profiles can be kept in folders.\n"
+        "* **Fixed.** Fields that appear late were skipped.",
+    ),
     SampleRelease(
         "8.0.0", 60, "Profiles for teams.",
         "* **New.** Profiles can be shared within a team.\n* **Changed.** Profiles are encrypted with the system's key store.",
