@@ -149,12 +149,12 @@ def _find_version(product: Product, version: str) -> Release:
 
 
 def versions_to_write_about(product_ids: Collection[int], *, limit: int = 60) -> list[Release]:
-    """Return the published releases of the products, newest first, at most `limit`."""
+    """Return the releases of the products that were published last, newest first, at most `limit`."""
     return list(
         db.session.scalars(
             sa.select(Release)
             .where(Release.product_id.in_(product_ids), Release.state == ReleaseState.PUBLISHED)
-            .order_by(Release.product_id, Release.version_key.desc())
+            .order_by(Release.published_at.desc(), Release.id.desc())
             .limit(limit)
         )
     )
