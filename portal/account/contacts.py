@@ -164,7 +164,8 @@ def _named_elsewhere(contact: Contact, person: User | None = None) -> bool:
 
 def _tell(kind: str, user_id: int, about: Contact, *, actor: User | None, now: datetime) -> None:
     person = sa.select(User.id, User.email, User.name).where(User.id == user_id)
-    outbox.enqueue(kind, person, context={"contact_id": about.id}, now=now, created_by_id=actor.id if actor else None)
+    context = {"contact_id": about.id, "title": f"{about.user.label}, {about.contract.number}"}
+    outbox.enqueue(kind, person, context=context, now=now, created_by_id=actor.id if actor else None)
 
 
 def _shared(notice: Notice) -> Mapping[str, Any]:

@@ -45,7 +45,8 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     db.session.add(invitation)
     db.session.flush()
     person = sa.select(User.id, User.email, User.name).where(User.id == contact.user_id)
-    outbox.enqueue(KIND, person, context={"invitation_id": invitation.id}, now=now, created_by_id=actor.id if actor else None)
+    context = {"invitation_id": invitation.id, "title": f"{contact.user.label}, {contact.contract.number}"}
+    outbox.enqueue(KIND, person, context=context, now=now, created_by_id=actor.id if actor else None)
     audit.record(
         "contact.invited", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
         seat=contact.seat, user_id=contact.user_id,

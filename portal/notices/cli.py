@@ -46,6 +46,7 @@ def status(as_json: bool, limit: int) -> None:
                 {
                     "id": one.notice.id,
                     "kind": one.notice.kind,
+                    "title": one.title,
                     "product": one.product_name,
                     "created_at": one.notice.created_at.isoformat(),
                     "states": {state.value: count for state, count in one.progress.counts.items()},
@@ -59,7 +60,7 @@ def status(as_json: bool, limit: int) -> None:
     if oldest is not None:
         click.echo(f"The oldest due mail has waited {round((now - oldest).total_seconds())} seconds.")
     for one in listed:
-        click.echo(f"{one.notice.id:>6}  {one.notice.created_at:%Y-%m-%d %H:%M} UTC  {one.label}: {_sentence(one.progress.counts)}")
+        click.echo(f"{one.notice.id:>6}  {one.notice.created_at:%Y-%m-%d %H:%M} UTC  {_name(one)}: {_sentence(one.progress.counts)}")
 
 
 @notices.command("retry")
@@ -70,6 +71,10 @@ def retry(notice_id: int) -> None:
         progress.find(notice_id)
         count = outbox.retry(notice_id, now=clock.now())
     click.echo(f"{count} will be tried again now.")
+
+
+def _name(one: progress.Listed) -> str:
+    return f"{one.label}, {one.title}" if one.title else one.label
 
 
 def _sentence(counts: Any) -> str:

@@ -275,7 +275,7 @@ def _refusals(notice_id: int, ids: Sequence[int], now: datetime) -> list[Outcome
 
 def _reasons(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Iterator[tuple[int, str]]:
     if notice.cancelled_at is not None:
-        yield from ((delivery.id, "cancelled") for delivery in deliveries)
+        yield from ((delivery.id, outbox.CANCELLED) for delivery in deliveries)
         return
     suppressed = suppression.suppressed(delivery.address for delivery in deliveries)
     people = {delivery.user_id for delivery in deliveries}

@@ -39,8 +39,8 @@ class Notice(Base):
     """One text for an audience.
 
     `kind` names the registered kind, which knows the template and the check at the second of sending; `context` is what the
-    template needs, as JSON, and holds no secret. `key` makes a notice unique where there may be only one
-    ("release-12-published").
+    template needs, as JSON, and holds no secret. Its `title`, where there is one, tells staff what the notice is about.
+    `key` makes a notice unique where there may be only one ("release-12-published").
     """
 
     __tablename__ = "notices"

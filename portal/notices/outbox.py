@@ -25,6 +25,7 @@ FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=2)
 REPLY_LENGTH = 500
 REASON_LENGTH = 60
+CANCELLED = "cancelled"
 
 _wake: list[Callable[[], None]] = []
 
@@ -100,9 +101,17 @@ def _wake_workers() -> None:
         wake()
 
 
-def cancel(notice_id: int, *, now: datetime) -> None:
-    """Stop a notice: what is not sent yet will be skipped. Cancelling twice keeps the first instant."""
-    db.session.execute(sa.update(Notice).where(Notice.id == notice_id, Notice.cancelled_at.is_(None)).values(cancelled_at=now))
+def cancel(notice_id: int, *, now: datetime) -> int:
+    """Stop a notice: what waits is skipped. Returns how many that were. Cancelling twice keeps the first instant.
+
+    What a worker holds at this moment is asked about again before it is sent.
+    """
+    run_update(sa.update(Notice).where(Notice.id == notice_id, Notice.cancelled_at.is_(None)).values(cancelled_at=now))
+    return run_update(
+        sa.update(Delivery)
+        .where(Delivery.notice_id == notice_id, Delivery.state.in_([DeliveryState.QUEUED, DeliveryState.DEFERRED]))
+        .values(state=DeliveryState.SKIPPED, reason=CANCELLED, settled_at=now)
+    )
 
 
 def _due(now: datetime) -> sa.ColumnElement[bool]:

@@ -59,17 +59,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Listed:
-    """A notice as a line of a list."""
+    """A notice as a line of a list. `recipient` is the address of the only person it goes to, None where there are others."""
 
     notice: Notice
     label: str
+    title: str
     product_name: str | None
+    recipient: str | None
     progress: Progress
 
 
 @dataclass(frozen=True)
 class RecipientPage:
-    """Some people of a notice. `older_after` is where the next page begins, None at the end."""
+    """Some people of a notice. `next_after` is where the next page begins, None at the end."""
 
     deliveries: Sequence[Delivery] = field(default_factory=list)
     next_after: int | None = None
@@ -88,15 +90,20 @@ def find_by_key(key: str) -> Notice | None:
     return db.session.scalar(sa.select(Notice).where(Notice.key == key))
 
 
-def describe(notice: Notice) -> tuple[str, str | None]:
-    """Return what a notice is in words, and the name of its product."""
+def product_of(notice: Notice) -> str | None:
+    """Return the name of the product a notice is about, if it is about one."""
     product = db.session.get(Product, notice.product_id) if notice.product_id is not None else None
-    return label_of(notice), product.name if product else None
+    return product.name if product else None
 
 
 def label_of(notice: Notice) -> str:
     label = kinds.in_words(notice.kind)
     return f"{label} (test)" if notice.context.get("test") is True else label
+
+
+def title_of(notice: Notice) -> str:
+    """Return what a notice is about, such as "Macro Studio 15.3b2"; empty where its kind says it all."""
+    return str(notice.context.get("title", ""))
 
 
 def progress(notice_id: int) -> Progress:
@@ -128,8 +135,12 @@ def latest(*, before_id: int | None = None, limit: int = PAGE) -> list[Listed]:
         .order_by(Notice.id.desc())
         .limit(limit)
     ).all()
-    counts = _counts([notice.id for notice, _ in rows])
-    return [Listed(notice, label_of(notice), name, Progress(notice.id, counts[notice.id])) for notice, name in rows]
+    ids = [notice.id for notice, _ in rows]
+    counts, alone = _counts(ids), _only_recipients(ids)
+    return [
+        Listed(notice, label_of(notice), title_of(notice), name, alone.get(notice.id), Progress(notice.id, counts[notice.id]))
+        for notice, name in rows
+    ]
 
 
 def recipients(notice_id: int, state: DeliveryState | None = None, after_id: int = 0, limit: int = PAGE) -> RecipientPage:
@@ -151,3 +162,10 @@ def _counts(notice_ids: Sequence[int]) -> dict[int, dict[DeliveryState, int]]:
     for notice_id, state, count in db.session.execute(grouped.group_by(Delivery.notice_id, Delivery.state)):
         counts[notice_id][state] = count
     return counts
+
+
+def _only_recipients(notice_ids: Sequence[int]) -> dict[int, str]:
+    """Return the address of those notices that go to one person alone."""
+    addresses = sa.select(Delivery.notice_id, sa.func.min(Delivery.address)).where(Delivery.notice_id.in_(notice_ids))
+    rows = db.session.execute(addresses.group_by(Delivery.notice_id).having(sa.func.count() == 1))
+    return dict(rows.tuples().all())

@@ -1,5 +1,7 @@
 """Watching notices go out."""
 
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
@@ -7,7 +9,7 @@ from flask_login import current_user
 from portal import audit, clock
 from portal.database import transaction
 from portal.notices import outbox, progress
-from portal.notices.models import DeliveryState
+from portal.notices.models import DeliveryState, Notice
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("notices_staff", __name__, url_prefix="/staff/notices")
@@ -34,24 +36,30 @@ def index() -> ResponseReturnValue:
 def show(notice_id: int) -> ResponseReturnValue:
     """Show one notice: how far it has come, and the people by state."""
     notice = progress.find(min(notice_id, LARGEST_ID))
-    label, product_name = progress.describe(notice)
-    state = _state()
-    after = _key("after") or 0
-    page = progress.recipients(notice.id, state, after)
     return render_template(
         "notices_pages/staff_notice.html",
-        notice=notice,
-        label=label,
-        product_name=product_name,
-        progress=progress.progress(notice.id),
-        state=state,
-        states=list(DeliveryState),
-        people=page.deliveries,
-        newer_url=url_for("notices_staff.show", notice_id=notice.id, state=state) if after else None,
-        older_url=url_for("notices_staff.show", notice_id=notice.id, state=state, after=page.next_after)
-        if page.next_after is not None
-        else None,
+        label=progress.label_of(notice),
+        title=progress.title_of(notice),
+        product_name=progress.product_of(notice),
+        **_people(notice),
     )
+
+
+@blueprint.get("/<int:notice_id>/people")
+def people(notice_id: int) -> ResponseReturnValue:
+    """The people of a notice as `show` has them: a part of a page, to be put in place while it goes out."""
+    return render_template("notices_pages/_people.html", **_people(progress.find(min(notice_id, LARGEST_ID))))
+
+
+def _people(notice: Notice) -> dict[str, Any]:
+    state, after = _state(), _key("after") or 0
+    return {
+        "notice": notice,
+        "progress": progress.progress(notice.id),
+        "people": progress.recipients(notice.id, state, after),
+        "state": state,
+        "after": after,
+    }
 
 
 @blueprint.get("/<int:notice_id>/progress")
@@ -79,6 +87,24 @@ def retry(notice_id: int) -> ResponseReturnValue:
         audit.record("notice.retried", subject_type="notice", subject_id=notice.id, actor=current_user, now=now, deliveries=count)
     flash(f"{count} will be tried again now." if count else "Nothing is left to try again.", "success")
     return redirect(url_for("notices_staff.show", notice_id=notice_id), 303)
+
+
+@blueprint.route("/<int:notice_id>/stop", methods=["GET", "POST"])
+def stop(notice_id: int) -> ResponseReturnValue:
+    """Ask, then stop what is not sent yet."""
+    notice, now = progress.find(min(notice_id, LARGEST_ID)), clock.now()
+    reached = progress.progress(notice.id)
+    to_notice = redirect(url_for("notices_staff.show", notice_id=notice.id), 303)
+    if notice.cancelled_at is not None or reached.finished:
+        flash("Nothing is left to stop.", "info")
+        return to_notice
+    if request.method == "GET":
+        return render_template("notices_pages/stop.html", notice=notice, label=progress.label_of(notice), progress=reached)
+    with transaction():
+        count = outbox.cancel(notice_id, now=now)
+        audit.record("notice.stopped", subject_type="notice", subject_id=notice_id, actor=current_user, now=now, deliveries=count)
+    flash(f"The notice is stopped. {count} will not be sent.", "success")
+    return to_notice
 
 
 def _key(name: str) -> int | None:

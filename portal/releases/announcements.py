@@ -143,7 +143,8 @@ def _downloaders(release_id: int) -> outbox.Audience:
 
 
 def _context(release: Release, *, test: bool = False) -> dict[str, Any]:
-    return {"release_id": release.id, "test": True} if test else {"release_id": release.id}
+    context = {"release_id": release.id, "title": f"{release.product.name} {release.version}"}
+    return {**context, "test": True} if test else context
 
 
 def _release_of(notice: Notice) -> Release | None:

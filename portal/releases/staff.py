@@ -10,7 +10,7 @@ from portal.config import Settings
 from portal.database import end_read, transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
-from portal.notices.progress import find_by_key, progress
+from portal.notices.progress import find_by_key, progress, recipients
 from portal.products.catalog import all_products, find_product
 from portal.releases import announcements, audience, builds, catalog, drafts, publishing
 from portal.releases.filenames import check_filename
@@ -149,6 +149,7 @@ def _page(release: Release, form: BuildForm, upload_error: str | None = None, st
         excluded=audience.excluded(release, now) if is_draft else {},
         notice=notice,
         progress=progress(notice.id) if notice else None,
+        people=recipients(notice.id) if notice else None,
     ), status
 
 

@@ -52,7 +52,7 @@ def test_status_and_retry(cast: Cast, enqueue: Enqueue, mail_server: MailServer,
     shown = json.loads(portal("notices", "status", "--json").output)
     assert (shown["states"]["sent"], shown["states"]["deferred"], shown["oldest_due_seconds"]) == (1, 1, None)
     assert [(one["id"], one["kind"], one["states"]["sent"]) for one in shown["notices"]] == [(notice_id, "note", 1)]
-    assert "Note: 1 deferred, 1 sent" in portal("notices", "status").output
+    assert "Note, News: 1 deferred, 1 sent" in portal("notices", "status").output
     mail_server.answers.clear()
     assert portal("notices", "retry", str(notice_id)).output == "1 will be tried again now.\n"
     portal("notices", "drain")

@@ -24,7 +24,8 @@ def test_publishing_a_beta_puts_one_delivery_for_each_subscriber_into_the_outbox
     release = get(release_id)
     assert (release.state, release.published_at) == (ReleaseState.PUBLISHED, NOW)
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "release")).one()
-    assert (notice.topic, notice.key, notice.context) == (Topic.BETA, f"release-{release_id}-published", {"release_id": release_id})
+    assert (notice.topic, notice.key) == (Topic.BETA, f"release-{release_id}-published")
+    assert notice.context == {"release_id": release_id, "title": f"{release.product.name} {release.version}"}
     assert mailed() == [cast.alice, cast.bob, cast.carol]
 
 

@@ -28,7 +28,8 @@ def enqueue(app: Flask, cast: Cast) -> Enqueue:
         with app.app_context(), transaction():
             audience = sa.select(User.id, User.email, User.name).where(User.email.in_(addresses))
             product_id = db.session.scalars(sa.select(Product.id).where(Product.slug == cast.product)).one()
-            return outbox.enqueue("release", audience, context={"release_id": 1}, topic=Topic.POINT, product_id=product_id, now=NOW).id
+            context = {"release_id": 1, "title": "Macro Studio 15.2.1"}
+            return outbox.enqueue("release", audience, context=context, topic=Topic.POINT, product_id=product_id, now=NOW).id
 
     return do
 
@@ -39,7 +40,7 @@ def settle(app: Flask, address: str, state: DeliveryState, reply: str | None = N
             delivery.state, delivery.reply, delivery.reason, delivery.settled_at = state, reply, reason, NOW
 
 
-@pytest.mark.parametrize("path", ["/staff/notices/", "/staff/notices/1/", "/staff/notices/1/progress"])
+@pytest.mark.parametrize("path", [f"/staff/notices/{rest}" for rest in ("", "1/", "1/progress", "1/people", "1/stop")])
 def test_only_publishers_and_admins_see_notices(sign_in: SignIn, enqueue: Enqueue, cast: Cast, client: FlaskClient, path: str) -> None:
     assert enqueue(cast.alice) == 1
     allowed = {cast.paula: 200, cast.ada: 200, cast.petra: 404, cast.anton: 404, cast.alice: 404, cast.erin: 404}
@@ -93,13 +94,48 @@ def test_what_failed_can_be_tried_again(app: Flask, sign_in: SignIn, enqueue: En
     assert (counts[DeliveryState.QUEUED], counts[DeliveryState.BOUNCED]) == (1, 1)
 
 
+def test_the_list_says_what_was_sent_and_to_whom(sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    enqueue(cast.alice)
+    enqueue(cast.alice, cast.bob)
+    page = sign_in(cast.paula).get("/staff/notices/").text
+    assert page.count("Macro Studio 15.2.1") == 2
+    assert cast.alice in page
+    assert "2 people" in page
+
+
+def test_the_people_can_be_fetched_while_it_goes_out(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    settle(app, cast.alice, DeliveryState.SENT, "250 OK")
+    client = sign_in(cast.paula)
+    part = client.get(f"/staff/notices/{notice_id}/people?state=sent").text
+    assert "<html" not in part
+    assert cast.alice in part
+    assert cast.bob not in part
+
+
+def test_what_is_not_sent_yet_can_be_stopped_after_a_confirmation(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob, cast.carol)
+    settle(app, cast.alice, DeliveryState.SENT, "250 OK")
+    client = sign_in(cast.paula)
+    assert f"/staff/notices/{notice_id}/stop" in client.get(f"/staff/notices/{notice_id}/").text
+    asked = client.get(f"/staff/notices/{notice_id}/stop").text
+    assert "2 people are still to get it" in asked
+    answer = client.post(f"/staff/notices/{notice_id}/stop", data={"csrf_token": csrf_token(asked)}, follow_redirects=True)
+    assert "The notice is stopped. 2 will not be sent." in answer.text
+    assert "Of 3: 1 sent, 2 skipped" in answer.text
+    assert "Retry" not in answer.text
+    again = client.post(f"/staff/notices/{notice_id}/stop", data={"csrf_token": csrf_token(asked)}, follow_redirects=True)
+    assert "Nothing is left to stop." in again.text
+
+
 def test_an_unknown_notice_is_not_found(sign_in: SignIn, cast: Cast) -> None:
     client = sign_in(cast.paula)
     page = client.get("/staff/notices/").text
     assert "No notice yet." in page
-    for path in ("/staff/notices/1/", "/staff/notices/99999999999999999999/", "/staff/notices/1/progress"):
-        assert client.get(path).status_code == 404
-    assert client.post("/staff/notices/1/retry", data={"csrf_token": csrf_token(page)}).status_code == 404
+    for path in ("1/", "99999999999999999999/", "1/progress", "1/people", "1/stop"):
+        assert client.get(f"/staff/notices/{path}").status_code == 404
+    for act in ("retry", "stop"):
+        assert client.post(f"/staff/notices/1/{act}", data={"csrf_token": csrf_token(page)}).status_code == 404
     assert client.get("/staff/notices/?before=99999999999999999999").status_code == 200
 
 
