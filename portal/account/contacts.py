@@ -39,14 +39,15 @@ def name_contact(
     contract = lock_contract(contract.id)
     if contract.cancelled_at is not None:
         raise Conflict(f"Contract {contract.number} is cancelled, so nobody can be named to it.")
-    person = people.find_or_add_person(email, name, contract.organization, now=now)
-    _refuse_strangers(person, contract)
     taken = {contact.seat: contact for contact in live_contacts(contract.id)}
-    if any(contact.user_id == person.id for contact in taken.values()):
-        raise Conflict(f"{person.email} already holds a seat of contract {contract.number}.")
+    address = people.normalize_email(email)
+    if any(contact.user.email == address for contact in taken.values()):
+        raise Conflict(f"{address} already holds a seat of contract {contract.number}.")
     free = [number for number in SEATS if number not in taken]
     if not free or (seat is not None and seat not in free):
         raise Conflict(f"Both seats of contract {contract.number} are taken. Replace one of the two contacts.")
+    person = people.find_or_add_person(address, name, contract.organization, now=now)
+    _refuse_strangers(person, contract, actor)
     contact = Contact(contract_id=contract.id, seat=seat or free[0], user=person, named_at=now)
     db.session.add(contact)
     db.session.flush()
@@ -121,7 +122,7 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
         people.change_address(before, address)
     else:
         meant = meant or people.find_or_add_person(address, before.name, contract.organization, now=now)
-        _refuse_strangers(meant, contract)
+        _refuse_strangers(meant, contract, actor)
         if any(other.user_id == meant.id for other in live_contacts(contract.id)):
             raise Conflict(f"{address} already holds a seat of contract {contract.number}.")
         contact.user = meant
@@ -185,12 +186,14 @@ def register_kinds() -> None:
     register(Kind(NAMED, label="Told of a new colleague", shared=_shared))
 
 
-def _refuse_strangers(person: User, contract: Contract) -> None:
+def _refuse_strangers(person: User, contract: Contract, actor: User | None) -> None:
+    """Raise Invalid for somebody who cannot sit on the contract. A customer is not told why: who else we know is not theirs to know."""
+    if person.active and not person.is_staff and person.organization_id == contract.organization_id:
+        return
+    if actor is not None and not actor.is_staff:
+        raise Invalid(f"{person.email} cannot be named here. Use another address, or write to us.", "email")
     if not person.active:
         raise Invalid(f"The account of {person.email} is closed. Open it again, or use another address.", "email")
     if person.is_staff:
         raise Invalid(f"{person.email} is a member of staff and cannot hold a customer's seat.", "email")
-    if person.organization_id != contract.organization_id:
-        raise Invalid(
-            f"{person.email} is known as a person of another organisation. Use an address of {contract.organization.name}.", "email"
-        )
+    raise Invalid(f"{person.email} is known as a person of another organisation. Use an address of {contract.organization.name}.", "email")
