@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import os
 import re
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -99,15 +98,11 @@ def main() -> None:
 
 @contextlib.contextmanager
 def bare_server(data_dir: Path, size: int, secret: str, port: int) -> Iterator[None]:
-    database = data_dir / "bare.db"
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)")
-        connection.execute("INSERT INTO people VALUES (1, 'Automation lead')")
     arguments = [
         sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "256", "--log-level", "warning",
         "--bind", f"127.0.0.1:{port}", "bench.bare:create_app()",
     ]  # fmt: skip
-    with server(arguments, port, {"BENCH_BYTES": str(size), "BENCH_DATABASE": str(database), "SECRET_KEY": secret}):
+    with server(arguments, port, {"BENCH_BYTES": str(size), "BENCH_DATABASE": str(data_dir / "bare.db"), "SECRET_KEY": secret}):
         yield
 
 
