@@ -13,17 +13,20 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
+from flask import current_app
+from limits import parse_many
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MINIMUM_SECRET_LENGTH = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class ConfigurationError(Exception):
     """A setting is missing, unreadable or unsafe. The message says which, and what to do."""
 
 
-def _setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
+def _setting(default: Any, meaning: str, *, at_least: int | None = None) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "at_least": at_least})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,9 @@ class Settings:
     database_url: str = _setting(
         "", "SQLAlchemy address of the database. Empty: SQLite at DATA_DIR/portal.db. Production: postgresql+psycopg://…"
     )
-    database_pool_size: int = _setting(0, "Database connections a process may hold. 0: one per web thread on SQLite, 20 on PostgreSQL.")
+    database_pool_size: int = _setting(
+        0, "Database connections a process may hold. 0: one per web thread on SQLite, 20 on PostgreSQL.", at_least=0
+    )
     queue_url: str = _setting(
         "", "Where workers are woken. Empty: SQLite at DATA_DIR/queue.db, or the database itself when that is PostgreSQL."
     )
@@ -42,7 +47,7 @@ class Settings:
     smtp_url: str = _setting(
         "smtp://localhost:25", "Mail relay: smtp://, smtp+starttls:// or smtps://, with user:password@ where it asks for a log-in."
     )
-    smtp_timeout: int = _setting(30, "Seconds to wait for any answer of the mail relay.")
+    smtp_timeout: int = _setting(30, "Seconds to wait for any answer of the mail relay.", at_least=1)
     public_url: str = _setting(
         "http://127.0.0.1:8000", "Address people reach the portal at. Links in mails are built on it, whatever the Host header says."
     )
@@ -55,23 +60,25 @@ class Settings:
     mail_reply_to: str = _setting("", "Where replies to mails go. Empty: SUPPORT_EMAIL.")
     default_time_zone: str = _setting("Europe/Berlin", "IANA zone for people who have chosen none, and for new contracts.")
     max_build_bytes: int = _setting(
-        4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read."
+        4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read.", at_least=1
     )
     web_host: str = _setting("127.0.0.1", "Address `portal serve` listens on.")
     web_port: int = _setting(8000, "Port `portal serve` listens on.")
-    web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.")
-    web_threads: int = _setting(256, "Threads per web process; each download or page takes one while it runs.")
-    worker_threads: int = _setting(2, "Tasks one worker process runs side by side.")
+    web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.", at_least=1)
+    web_threads: int = _setting(256, "Threads per web process; each download or page takes one while it runs.", at_least=1)
+    worker_threads: int = _setting(2, "Tasks one worker process runs side by side.", at_least=1)
     rate_limit_url: str = _setting(
         "memory://", "Where request counts by address are kept: memory:// for one process, redis://… for several."
     )
     sign_in_limit: str = _setting("20 per minute", "Sign-in attempts from one address, whoever they are for.")
-    sign_in_failures: int = _setting(6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.")
-    sign_in_lock_minutes: int = _setting(15, "Minutes for which sign-in stays locked.")
-    session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.")
-    session_days: int = _setting(14, "Days after which a session ends in any case.")
-    invitation_days: int = _setting(7, "Days for which an invitation can be accepted.")
-    proxy_hops: int = _setting(0, "Reverse proxies in front of the portal whose X-Forwarded-* headers are believed.")
+    sign_in_failures: int = _setting(
+        6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.", at_least=1
+    )
+    sign_in_lock_minutes: int = _setting(15, "Minutes for which sign-in stays locked.", at_least=1)
+    session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.", at_least=1)
+    session_days: int = _setting(14, "Days after which a session ends in any case.", at_least=1)
+    invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
+    proxy_hops: int = _setting(0, "Reverse proxies in front of the portal whose X-Forwarded-* headers are believed.", at_least=0)
     accel_prefix: str = _setting(
         "", "nginx location (such as /_builds/) that serves the builds directory by X-Accel-Redirect. Empty: the portal sends them itself."
     )
@@ -117,6 +124,11 @@ class Settings:
         return self.public_url.startswith("https://")
 
     @property
+    def base_url(self) -> str:
+        """PUBLIC_URL without a slash at its end, ready for a path."""
+        return self.public_url.rstrip("/")
+
+    @property
     def public_host(self) -> str:
         """Host name of PUBLIC_URL, for Message-ID and List-Id."""
         return urlsplit(self.public_url).hostname or "localhost"
@@ -133,35 +145,50 @@ class Settings:
             raise ConfigurationError(
                 "SECRET_KEY must have at least 32 characters. Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
+        if self.web_processes > 1 and self.rate_limit_url.startswith("memory"):
+            raise ConfigurationError(
+                "WEB_PROCESSES is above 1, so RATE_LIMIT_URL must name a Redis; in memory each process would count alone."
+            )
+        for setting in fields(self):
+            at_least = setting.metadata["at_least"]
+            if at_least is not None and getattr(self, setting.name) < at_least:
+                raise ConfigurationError(f"{setting.name.upper()} must be {at_least} or more.")
+        self._check_addresses()
+        self._check_words()
+        return self
+
+    def _check_addresses(self) -> None:
         public = urlsplit(self.public_url)
         if public.scheme not in {"http", "https"} or not public.hostname:
             raise ConfigurationError(f"PUBLIC_URL is {self.public_url!r}; it must start with https:// and name a host.")
         if public.scheme == "http" and public.hostname not in LOOPBACK:
             raise ConfigurationError("PUBLIC_URL must start with https:// (http:// is accepted for this machine alone).")
-        if urlsplit(self.smtp_url).scheme not in {"smtp", "smtp+starttls", "smtps"}:
+        relay = urlsplit(self.smtp_url)
+        if relay.scheme not in {"smtp", "smtp+starttls", "smtps"}:
             raise ConfigurationError("SMTP_URL must start with smtp://, smtp+starttls:// or smtps://.")
-        if self.web_processes > 1 and self.rate_limit_url.startswith("memory"):
-            raise ConfigurationError(
-                "WEB_PROCESSES is above 1, so RATE_LIMIT_URL must name a Redis; in memory each process would count alone."
-            )
+        try:
+            relay.port  # noqa: B018 - reading it checks it
+        except ValueError:
+            raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
+        self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
+
+    def _check_words(self) -> None:
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigurationError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
+        try:
+            parse_many(self.sign_in_limit)
+        except ValueError:
+            raise ConfigurationError(f"SIGN_IN_LIMIT is {self.sign_in_limit!r}; write it like 20 per minute.") from None
         try:
             ZoneInfo(self.default_time_zone)
         except (KeyError, ValueError, OSError):
             raise ConfigurationError(f"DEFAULT_TIME_ZONE is {self.default_time_zone!r}, which is no IANA time zone.") from None
-        for name in (
-            "web_threads",
-            "web_processes",
-            "worker_threads",
-            "max_build_bytes",
-            "sign_in_failures",
-            "session_idle_hours",
-            "session_days",
-            "invitation_days",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name.upper()} must be 1 or more.")
-        self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
-        return self
+
+
+def current_settings() -> Settings:
+    """Return the settings of the current app."""
+    settings: Settings = current_app.extensions["portal.settings"]
+    return settings
 
 
 def _parse(name: str, kind: Any, text: str) -> Any:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, registry
@@ -224,6 +225,11 @@ def end_read() -> None:
 def check() -> None:
     """Raise whatever the driver raises when the database does not answer."""
     db.session.execute(sa.text("SELECT 1"))
+
+
+def insert(model: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT into the table of `model` that knows ON CONFLICT, which both databases spell alike."""
+    return postgresql.insert(model) if db.engine.dialect.name == "postgresql" else sqlite.insert(model)
 
 
 def is_violation(error: sa.exc.IntegrityError, constraint: str, *columns: str) -> bool:

@@ -3,10 +3,9 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
-from portal.database import Base, db
+from portal.database import Base, db, insert
 
 WORKER = "worker"
 
@@ -22,7 +21,6 @@ class Heartbeat(Base):
 
 def beat(name: str, *, now: datetime) -> None:
     """Write down that `name` is alive at `now`."""
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(Heartbeat).values(name=name, at=now)
     db.session.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": now}))
 

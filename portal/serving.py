@@ -25,6 +25,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": 10,
             "loglevel": "warning",
             "proc_name": "portal",
+            "control_socket_disable": True,  # it would lie in the home directory, one for all portals of this user
         }
         for name, value in options.items():
             self.cfg.set(name, value)

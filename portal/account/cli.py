@@ -9,13 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
 from portal import clock
 from portal.account import contacts, contracts, directory, imports, people, signing_in
 from portal.account.models import Contact, Contract
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
 from portal.products import catalog
@@ -30,11 +29,6 @@ COMMANDS = (staff, contract, customer)
 
 class DryRun(Exception):
     """Ends a transaction without keeping anything."""
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["portal.settings"]
-    return settings
 
 
 @staff.command("add")
@@ -77,7 +71,7 @@ def create_contract(
             catalog.find_product(product),
             starts_on.date(),
             ends_on=ends_on.date() if ends_on else None,
-            time_zone=time_zone or _settings().default_time_zone,
+            time_zone=time_zone or current_settings().default_time_zone,
             actor=None,
             now=now,
         )
@@ -200,7 +194,7 @@ def import_contracts(file: Path, no_invitations: bool, dry_run: bool) -> None:
     rows = imports.read_rows(file.read_bytes(), imports.CONTRACT_COLUMNS)
 
     def run(counted: Iterable[tuple[int, imports.Row]]) -> imports.Outcome:
-        zone = _settings().default_time_zone
+        zone = current_settings().default_time_zone
         return imports.import_contracts(counted, default_zone=zone, invite=not no_invitations, now=clock.now())
 
     _import(rows, run, "contract", dry_run=dry_run)

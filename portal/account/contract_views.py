@@ -7,7 +7,8 @@ from portal import clock
 from portal.account import contacts, contracts, history, invitations
 from portal.account.forms import ContactForm
 from portal.account.models import Contact, Contract
-from portal.account.views import ID, person, settings
+from portal.account.views import ID, person
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import NotFound, PortalError
 from portal.web.forms import refuse
@@ -47,7 +48,7 @@ def show(number: str) -> ResponseReturnValue:
         me=person(),
         form=ContactForm(formdata=None),
         history=history.of_contract(contract, for_staff=False),
-        invitation_days=settings().invitation_days,
+        invitation_days=current_settings().invitation_days,
     )
 
 
@@ -67,7 +68,7 @@ def name_contact(number: str) -> ResponseReturnValue:
         else:
             flash(f"{label} is named. The invitation is on its way to {address}.", "success")
             return redirect(url_for("contracts.show", number=number))
-    return render_template("account/name_contact.html", contract=contract, form=form, invitation_days=settings().invitation_days)
+    return render_template("account/name_contact.html", contract=contract, form=form, invitation_days=current_settings().invitation_days)
 
 
 @blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/replace", methods=["GET", "POST"])
@@ -98,7 +99,7 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
         contact=contact,
         own_seat=own_seat,
         form=form,
-        invitation_days=settings().invitation_days,
+        invitation_days=current_settings().invitation_days,
     )
 
 

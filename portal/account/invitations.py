@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 from sqlalchemy.orm import joinedload
 
 from portal import audit, tokens
 from portal.account.models import Contact, Contract, Invitation, User
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.notices import outbox
@@ -33,7 +32,7 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     if contact.released_at is not None:
         raise Conflict("This seat was released. Name the person again.")
     revoke_open(contact.id, now=now)
-    settings = _settings()
+    settings = current_settings()
     nonce = tokens.make_token()
     invitation = Invitation(
         contact=contact,
@@ -188,11 +187,6 @@ def _open_until(contact_ids: Sequence[int], now: datetime) -> dict[int, datetime
     return dict(rows.all())
 
 
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["portal.settings"]
-    return settings
-
-
 def _invitation(notice: Notice) -> Invitation:
     return db.session.get_one(Invitation, notice.context["invitation_id"])
 
@@ -212,15 +206,15 @@ def _shared(notice: Notice) -> Mapping[str, Any]:
         "product_name": contract.product.name,
         "address": contact.user.email,
         "has_password": contact.user.password is not None,
-        "expires": exact_time(invitation.expires_at, contact.user.time_zone or _settings().default_time_zone),
+        "expires": exact_time(invitation.expires_at, contact.user.time_zone or current_settings().default_time_zone),
     }
 
 
 def _link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
     """The link, derived at this second from the secret key: the outbox and the database never hold it."""
-    settings = _settings()
+    settings = current_settings()
     token = tokens.derive_token(settings.secret_key, PURPOSE, _invitation(notice).nonce)
-    return {"invitation_url": f"{settings.public_url.rstrip('/')}{PATH}/{token}"}
+    return {"invitation_url": f"{settings.base_url}{PATH}/{token}"}
 
 
 def register_kinds() -> None:

@@ -11,7 +11,7 @@ from email_validator import EmailNotValidError, validate_email
 from portal import audit
 from portal.account.models import Contact, Organization, Role, User
 from portal.database import db, is_violation
-from portal.errors import Conflict, Invalid, NotFound
+from portal.errors import Conflict, Invalid
 from portal.notices.models import OPEN_STATES, Delivery
 from portal.text import clean_line
 
@@ -110,11 +110,3 @@ def change_profile(person: User, *, name: str, time_zone: str | None) -> None:
         raise Invalid(f"{time_zone} is no IANA time zone. Choose one from the list.", "time_zone")
     person.time_zone = time_zone or None
     db.session.flush()
-
-
-def find_customer(person_id: int) -> User:
-    """Return the person with this id. Raises NotFound."""
-    person = db.session.get(User, person_id)
-    if person is None:
-        raise NotFound("There is no such person.")
-    return person

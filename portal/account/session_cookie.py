@@ -6,14 +6,14 @@ that never asks who is there (static files, icons) costs no query.
 
 import logging
 
-from flask import Flask, current_app, g, request, session
+from flask import Flask, g, request, session
 from flask_login import current_user, user_logged_in, user_logged_out
 from flask_security.utils import set_request_attr
 
 from portal import clock
 from portal.account import sessions
 from portal.account.models import User
-from portal.config import Settings
+from portal.config import Settings, current_settings
 from portal.database import transaction
 from portal.errors import Busy
 
@@ -45,9 +45,8 @@ def current_session_id() -> int | None:
 
 
 def _load(uniquifier: str) -> User | None:
-    settings: Settings = current_app.extensions["portal.settings"]
     now = clock.now()
-    found = sessions.find(current_token(), uniquifier, settings, now)
+    found = sessions.find(current_token(), uniquifier, current_settings(), now)
     if found is None:
         return None
     person, row = found

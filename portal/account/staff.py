@@ -10,7 +10,8 @@ from portal import clock
 from portal.account import contacts, contracts, directory, history, invitations, people
 from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton
 from portal.account.models import Contract
-from portal.account.views import ID, person, settings
+from portal.account.views import ID, person
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict, PortalError
 from portal.products import catalog
@@ -72,7 +73,7 @@ def index() -> ResponseReturnValue:
 
 @contracts_blueprint.route("/new", methods=["GET", "POST"])
 def new() -> ResponseReturnValue:
-    form = NewContractForm(data={"time_zone": settings().default_time_zone} if request.method == "GET" else None)
+    form = NewContractForm(data={"time_zone": current_settings().default_time_zone} if request.method == "GET" else None)
     form.product.choices = [(product.slug, product.name) for product in catalog.all_products()]
     if form.validate_on_submit():
         try:
@@ -177,7 +178,7 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
             flash("The seat has a new contact, and everybody concerned is told.", "success")
             return redirect(url_for("contracts_staff.show", number=number))
     return render_template(
-        "account/staff/contact.html", contract=contract, contact=contact, form=form, invitation_days=settings().invitation_days
+        "account/staff/contact.html", contract=contract, contact=contact, form=form, invitation_days=current_settings().invitation_days
     )
 
 

@@ -1,6 +1,6 @@
 """A person's own account: profile, password and sessions, download tokens."""
 
-from flask import Blueprint, current_app, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -10,7 +10,7 @@ from portal.account.devices import describe
 from portal.account.forms import ProfileForm, TokenForm
 from portal.account.models import User
 from portal.account.session_cookie import current_session_id, current_token
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import PortalError
 from portal.web.forms import refuse
@@ -28,14 +28,9 @@ def person() -> User:
     return found
 
 
-def settings() -> Settings:
-    found: Settings = current_app.extensions["portal.settings"]
-    return found
-
-
 @blueprint.route("/", methods=["GET", "POST"])
 def profile() -> ResponseReturnValue:
-    form = ProfileForm(settings().default_time_zone, obj=person())
+    form = ProfileForm(current_settings().default_time_zone, obj=person())
     if form.validate_on_submit():
         try:
             with transaction():
@@ -61,7 +56,7 @@ def _token_form() -> TokenForm:
 
 
 def _security_page(form: TokenForm, new_token: str | None = None) -> str:
-    running = sessions.running(person(), settings(), clock.now())
+    running = sessions.running(person(), current_settings(), clock.now())
     return render_template(
         "account/security.html",
         form=form,
@@ -69,7 +64,7 @@ def _security_page(form: TokenForm, new_token: str | None = None) -> str:
         sessions=[(session, describe(session.device)) for session in running],
         current_session_id=current_session_id(),
         tokens=access_tokens.tokens_of(person()),
-        settings=settings(),
+        settings=current_settings(),
     )
 
 

@@ -8,8 +8,9 @@ from portal import clock
 from portal.beta import terms
 from portal.beta.forms import PublishTerms
 from portal.database import transaction
-from portal.errors import Conflict, Invalid
+from portal.errors import PortalError
 from portal.products.catalog import all_products, find_product
+from portal.web.forms import refuse
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("beta_staff", __name__, url_prefix="/staff/beta")
@@ -32,8 +33,8 @@ def publish_terms(product: str) -> ResponseReturnValue:
         try:
             with transaction():
                 published = terms.publish(find_product(product), form.text.data or "", actor=current_user, now=clock.now())
-        except (Invalid, Conflict) as refusal:
-            form.text.errors = [*form.text.errors, str(refusal)]
+        except PortalError as error:
+            refuse(form, error)
         else:
             flash(f"Version {published.version} of the beta terms of {offered.name} is published.", "success")
             return redirect(url_for("beta_staff.index"))

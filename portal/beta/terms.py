@@ -3,12 +3,11 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from portal import audit
 from portal.account.models import User
 from portal.beta.models import BetaTerms, TermsAcceptance
-from portal.database import db, is_violation
+from portal.database import db, insert, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
 from portal.text import clean_text
@@ -77,7 +76,6 @@ def accept(person: User, contract_id: int, product_id: int, version: str, *, now
     terms = current(product_id)
     if terms is None or str(terms.version) != version:
         raise Conflict("The beta terms changed while you read them. Read the new version, then accept it.")
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     values = {"beta_terms_id": terms.id, "user_id": person.id, "contract_id": contract_id, "accepted_at": now}
     added = db.session.execute(insert(TermsAcceptance).values(values).on_conflict_do_nothing().returning(TermsAcceptance.id)).first()
     if added is not None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from http import HTTPStatus
 
-from flask import Blueprint, current_app, make_response, redirect, render_template, url_for
+from flask import Blueprint, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from werkzeug.exceptions import HTTPException, Unauthorized
@@ -12,7 +12,7 @@ from portal import clock
 from portal.account.entitlements import Benefit, Decision, decide_for_any, explain
 from portal.beta import access, checking, terms
 from portal.beta.forms import AcceptTerms
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict
 from portal.products.catalog import find_product
@@ -43,7 +43,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "beta/index.html",
         betas=betas,
-        expired={beta.id for beta in betas if access.has_expired(beta, _settings().default_time_zone, now)},
+        expired={beta.id for beta in betas if access.has_expired(beta, current_settings().default_time_zone, now)},
         shipped=[stable[product.id] for product in products if product.id in stable],
     )
 
@@ -112,7 +112,7 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
         page = url_for("beta.release", product=product, version=beta.version)
         if not caller.uses_token:
             return redirect(page)
-        where = f"Do that once, here: {_settings().public_url.rstrip('/')}{page}"
+        where = f"Do that once, here: {current_settings().base_url}{page}"
         return say(caller, HTTPStatus.FORBIDDEN, "Accept the beta terms first", where)
     return send(build, user_id=caller.person.id, contract_id=decision.contract_id)
 
@@ -138,7 +138,7 @@ def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -
     party = access.party_of(decision)
     current = terms.current(beta.product_id) if party else None
     accepted = terms.acceptance(current_user, current) if current else None
-    base = _settings().public_url.rstrip("/")
+    base = current_settings().base_url
     page = render_template(
         "beta/release.html",
         release=beta,
@@ -157,9 +157,4 @@ def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -
 
 def _zone(party: access.Party | None) -> str:
     """The calendar that says whether a beta has expired: the contract's, for staff the portal's."""
-    return party.time_zone if party else _settings().default_time_zone
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["portal.settings"]
-    return settings
+    return party.time_zone if party else current_settings().default_time_zone

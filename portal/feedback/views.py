@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from portal import clock
 from portal.account.entitlements import explain
 from portal.account.models import User
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
 from portal.feedback import access, board, votes
@@ -122,10 +122,9 @@ def new() -> ResponseReturnValue:
         return _refuse(person)
     if not viewer.contracts:
         raise ReadOnly(next(iter(viewer.lapses.values()), None))
-    settings: Settings = current_app.extensions["portal.settings"]
     products = [product for product in access.products_of(viewer) if product.id in viewer.contracts]
     form = ItemForm()
-    form.offer(products, board.versions_to_write_about(viewer.contracts), settings.vendor_name)
+    form.offer(products, board.versions_to_write_about(viewer.contracts), current_settings().vendor_name)
     if request.method == "GET":
         _fill_in(form)
     written: list[int] = []

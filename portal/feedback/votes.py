@@ -6,11 +6,10 @@ A vote counts while its contract is in force. A lapse takes it out of every numb
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.account.entitlements import live_contracts
 from portal.account.models import Contract
-from portal.database import db
+from portal.database import db, insert
 from portal.feedback.access import Viewer, find_item
 from portal.feedback.models import Item, Vote
 
@@ -36,7 +35,6 @@ def withdraw(viewer: Viewer, item_id: int, *, now: datetime) -> None:
 
 def add(item_id: int, contract_id: int, user_id: int, *, now: datetime) -> None:
     """Insert a vote, unless the contract's vote is there already."""
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     db.session.execute(
         insert(Vote)
         .values(item_id=item_id, contract_id=contract_id, user_id=user_id, created_at=now)

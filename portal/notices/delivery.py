@@ -22,12 +22,13 @@ from flask import Flask, current_app
 from sqlalchemy.orm import joinedload
 
 from portal import clock
+from portal.config import current_settings
 from portal.database import NO_ANSWER, db, release_connection, transaction
 from portal.errors import Busy
 from portal.notices import kinds, outbox, subscriptions, suppression
 from portal.notices.models import Delivery, DeliveryState, Notice
 from portal.notices.outbox import LEASE, Outcome
-from portal.notices.rendering import Letter, Renderer, Unaddressable, current_settings
+from portal.notices.rendering import Letter, Renderer, Unaddressable
 from portal.notices.smtp import Sender, Unavailable
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ _PREFERENCES = "notices.preferences"
 
 def unsubscribe_url(settings: Settings, user_id: int, product_id: int, topic: Topic) -> str:
     token = _serializer(settings, _UNSUBSCRIBE).dumps([user_id, product_id, topic.value])
-    return f"{public_url(settings)}/notices/unsubscribe/{_text(token)}"
+    return f"{settings.base_url}/notices/unsubscribe/{_text(token)}"
 
 
 def preferences_url(settings: Settings, user_id: int, product_id: int) -> str:
-    return f"{public_url(settings)}/notices/preferences/{preferences_token(settings, user_id, product_id)}"
+    return f"{settings.base_url}/notices/preferences/{preferences_token(settings, user_id, product_id)}"
 
 
 def preferences_token(settings: Settings, user_id: int, product_id: int) -> str:
@@ -38,11 +38,6 @@ def read_preferences(settings: Settings, token: str) -> tuple[int, int] | None:
         return int(user_id), int(product_id)
     except (BadData, ValueError, TypeError):
         return None
-
-
-def public_url(settings: Settings) -> str:
-    """PUBLIC_URL without a slash at its end, ready for a path."""
-    return settings.public_url.rstrip("/")
 
 
 def _serializer(settings: Settings, salt: str) -> URLSafeSerializer:

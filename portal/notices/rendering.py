@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, current_app
 from jinja2 import Environment
 
-from portal.config import Settings
+from portal.config import Settings, current_settings
 from portal.database import db
 from portal.notices import kinds, links, mail_text, mime
 from portal.notices.models import Delivery, Notice, Topic
@@ -80,17 +80,12 @@ class Renderer:
             "vendor_name": settings.vendor_name,
             "vendor_address": settings.vendor_address,
             "portal_name": settings.portal_name,
-            "portal_url": links.public_url(settings),
+            "portal_url": settings.base_url,
             "support_email": settings.support_email,
             "product_name": self.product.name if self.product else None,
             "topic_label": WORDS[self.notice.topic].label if self.notice.topic else None,
             "test": False,
         }
-
-    @property
-    def optional(self) -> bool:
-        """Whether the person can switch this mail off."""
-        return self.notice.topic is not None and self.notice.product_id is not None
 
     def variables(self, delivery: Delivery, now: datetime) -> dict[str, Any]:
         """What this person's mail is made of. A preview, whose delivery has id 0, gets links that lead nowhere."""
@@ -172,11 +167,6 @@ def preview(
     notice = Notice(id=0, kind=kind, topic=topic, product_id=product_id, context=dict(context), created_at=now)
     delivery = Delivery(id=0, notice_id=0, user_id=recipient.user_id, address=recipient.address, name=recipient.name, created_at=now)
     return Renderer(notice, current_settings()).texts(delivery, now)
-
-
-def current_settings() -> Settings:
-    settings: Settings = current_app.extensions["portal.settings"]
-    return settings
 
 
 def init_app(app: Flask) -> None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.database import db
+from portal.database import db, insert
 from portal.notices.models import Subscription, Topic
 from portal.products.models import Product
 
@@ -40,7 +39,6 @@ class Offer:
 
 def start(user_id: int, product_id: int, topics: Iterable[Topic], *, now: datetime) -> None:
     """Switch `topics` on for a person who was never asked. A choice made before, yes or no, stays as it is."""
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     rows = [{"user_id": user_id, "product_id": product_id, "topic": topic, "wanted": True, "changed_at": now} for topic in topics]
     db.session.execute(insert(Subscription).values(rows).on_conflict_do_nothing())
 

@@ -4,15 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.database import db
+from portal.database import db, insert
 from portal.notices.models import Suppression
 
 
 def add(address: str, reason: str, *, now: datetime) -> None:
     """Send no more mail to `address`. The first reason is kept."""
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     values = {"address": address.lower(), "reason": reason[:200], "created_at": now}
     db.session.execute(insert(Suppression).values(values).on_conflict_do_nothing())
 

@@ -5,12 +5,12 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from portal import clock
+from portal.config import current_settings
 from portal.database import transaction
 from portal.extensions import csrf
 from portal.notices import links, subscriptions
 from portal.notices.forms import PreferencesForm, value_of
 from portal.notices.models import Topic
-from portal.notices.rendering import current_settings
 from portal.notices.subscriptions import Offer, Subscriber
 from portal.notices.topics import WORDS
 from portal.web import errors

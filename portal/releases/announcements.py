@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
 
 from portal.account.entitlements import Benefit, entitled
 from portal.account.models import User
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import db
 from portal.notices import outbox, rendering
 from portal.notices.kinds import Kind, register
@@ -105,7 +104,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     release = _release_of(notice)
     if release is None:
         raise LookupError(f"the release of notice {notice.id} is gone")
-    settings: Settings = current_app.extensions["portal.settings"]
+    settings = current_settings()
     is_beta = release.channel is Channel.BETA
     published_at = release.published_at or notice.created_at
     builds = [

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
 from portal import clock
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import end_read, transaction
 from portal.errors import Invalid
 from portal.products.catalog import find_product
@@ -76,9 +75,8 @@ def add_build(product: str, version: str, file: Path, platform: str) -> None:
     release_id, name = found.id, _name(found)
     builds.refuse_unless_open(check_filename(file.name), found.state is ReleaseState.DRAFT, {build.filename for build in found.builds})
     end_read()
-    settings: Settings = current_app.extensions["portal.settings"]
     with file.open("rb") as source:
-        stored = store().write(_chunks(source, file.stat().st_size), settings.max_build_bytes)
+        stored = store().write(_chunks(source, file.stat().st_size), current_settings().max_build_bytes)
     with transaction():
         builds.add_build(release_id, file.name, stored, platform=platform, actor=None, now=clock.now())
     click.echo(f"{file.name} is a build of {name}. SHA-256 {stored.sha256}")

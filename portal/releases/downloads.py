@@ -7,9 +7,8 @@ requests of the same person for the same build under the same contract meet in i
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.database import db
+from portal.database import db, insert
 from portal.releases.models import Build, Download
 from portal.web.ranges import Span, covers, merge
 
@@ -32,7 +31,6 @@ def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Spa
 
 def _open(key: str, build_id: int, user_id: int, contract_id: int | None, now: datetime) -> Download:
     """Return the open download of this key, locked until the transaction ends; a new one where there is none."""
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     new = {"build_id": build_id, "user_id": user_id, "contract_id": contract_id, "started_at": now, "last_request_at": now}
     found = None
     while found is None:  # somebody may complete, and so close, the one we met while we wait for its lock

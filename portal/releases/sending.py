@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response
 from portal import clock, storage
 from portal.account import access_tokens
 from portal.account.models import User
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import release_connection, transaction
 from portal.releases import downloads
 from portal.releases.models import Build
@@ -119,7 +119,7 @@ def send(build: Build, *, user_id: int | None, contract_id: int | None) -> Respo
 
     Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart.
     """
-    settings: Settings = current_app.extensions["portal.settings"]
+    settings = current_settings()
     planned, build_id = plan(build, request.method, request.headers), build.id
     path = storage.store().path(planned.sha256)
     if not path.is_file():

@@ -1,12 +1,12 @@
 """Release managers at work: drafts, their builds, what is mailed to whom, publishing and withdrawing."""
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from portal import clock
 from portal.account.models import User
-from portal.config import Settings
+from portal.config import current_settings
 from portal.database import end_read, transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
@@ -32,11 +32,6 @@ NEWEST = 8
 def me() -> User:
     """The signed-in person."""
     found: User = current_user._get_current_object()
-    return found
-
-
-def settings() -> Settings:
-    found: Settings = current_app.extensions["portal.settings"]
     return found
 
 
@@ -140,10 +135,10 @@ def _page(release: Release, form: BuildForm, upload_error: str | None = None, st
         release=release,
         form=form,
         upload_error=upload_error,
-        limit=settings().max_build_bytes,
+        limit=current_settings().max_build_bytes,
         replaces=drafts.previous_version(release.product_id, release.version_key),
         mail=announcements.preview(release, recipient=me(), now=now),
-        sender=f"{settings().vendor_name} <{settings().mail_from}>",
+        sender=f"{current_settings().vendor_name} <{current_settings().mail_from}>",
         obstacle=publishing.obstacle_to_publishing(release, now) if is_draft else None,
         reached=audience.count(release, now) if is_draft else None,
         excluded=audience.excluded(release, now) if is_draft else {},
@@ -198,7 +193,9 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
     form = BuildForm(formdata=None)
     end_read()
     try:
-        upload = receive_build(settings().max_build_bytes, lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names))
+        upload = receive_build(
+            current_settings().max_build_bytes, lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names)
+        )
         form.platform.data = upload.fields.get("platform", "")
         stored = upload.stored()
         with transaction():

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from portal.account import contacts
 from portal.account.models import User
+from portal.config import current_settings
 from portal.database import db, transaction
 from portal.feedback import announcements, triage
 from portal.feedback.models import Status, Visibility
@@ -22,7 +23,7 @@ def mails() -> list[tuple[str, str]]:
     rows = db.session.execute(sa.select(Notice, Delivery).join(Delivery, Delivery.notice_id == Notice.id).order_by(Delivery.id))
     found = []
     for notice, delivery in rows:
-        texts = rendering.Renderer(notice, rendering.current_settings()).texts(delivery, NOW)
+        texts = rendering.Renderer(notice, current_settings()).texts(delivery, NOW)
         assert f"/feedback/{notice.context['item_id']}/" in texts.text
         assert f"/feedback/{notice.context['item_id']}/" in texts.html
         found.append((texts.subject, delivery.address))
@@ -74,7 +75,7 @@ def test_the_author_is_mailed_about_comments_of_others_without_their_names(cast:
     assert mails() == [("New comment on your idea: Pause a macro", cast.alice)] * 2
     notices = db.session.scalars(sa.select(Notice).order_by(Notice.id)).all()
     assert [notice.context["who"] for notice in notices] == ["A contact at Example Foods", "The product team"]
-    html = rendering.Renderer(notices[0], rendering.current_settings()).texts(db.session.scalars(sa.select(Delivery)).first(), NOW).html  # type: ignore[arg-type]
+    html = rendering.Renderer(notices[0], current_settings()).texts(db.session.scalars(sa.select(Delivery)).first(), NOW).html  # type: ignore[arg-type]
     assert 'href="https://evil' not in html
 
 

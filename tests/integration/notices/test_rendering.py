@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from portal.account.models import User
+from portal.config import current_settings
 from portal.database import db
 from portal.notices import kinds, links, rendering
 from portal.notices.delivery import deliver_due
@@ -106,7 +107,7 @@ def test_a_preview_shows_the_mail_without_links_that_work_and_leaves_no_row(cast
 def test_a_hostile_name_adds_no_header(cast: Cast, enqueue: Enqueue, mail_server: MailServer, name: str) -> None:
     notice_id = enqueue(cast.alice)
     delivery = delivery_to(notice_id, cast.alice)
-    renderer = rendering.Renderer(db.session.get_one(Notice, notice_id), rendering.current_settings())
+    renderer = rendering.Renderer(db.session.get_one(Notice, notice_id), current_settings())
     db.session.expunge(delivery)
     delivery.name = name
     message = renderer.letter(delivery, NOW).message

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from portal.config import current_settings
 from portal.database import db, transaction
 from portal.notices import rendering
 from portal.notices.models import Delivery, Notice
@@ -81,7 +82,7 @@ def test_a_test_goes_to_the_asker_alone_and_says_so(cast: Cast) -> None:
     notice = db.session.scalars(sa.select(Notice)).one()
     delivery = db.session.scalars(sa.select(Delivery)).one()
     assert announcements.check_release(notice, [delivery], NOW) == {}
-    letter = rendering.Renderer(notice, rendering.current_settings()).texts(delivery, NOW)
+    letter = rendering.Renderer(notice, current_settings()).texts(delivery, NOW)
     assert letter.subject == "[Test] Macro Studio 15.3b2: beta ready to test"
 
 
@@ -114,7 +115,7 @@ def test_a_withdrawal_tells_exactly_those_who_downloaded_it(cast: Cast) -> None:
     assert mailed("release_withdrawn") == [cast.bob]
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "release_withdrawn")).one()
     delivery = db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id)).one()
-    mail = rendering.Renderer(notice, rendering.current_settings()).texts(delivery, NOW)
+    mail = rendering.Renderer(notice, current_settings()).texts(delivery, NOW)
     assert mail.subject == "Macro Studio 15.3b2 is withdrawn: stop using it"
     for part in (mail.text, mail.html):
         assert "The installer removes macros." in part

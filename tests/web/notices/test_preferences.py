@@ -27,7 +27,7 @@ class Person:
             self.user_id = db.session.scalars(sa.select(User.id).where(User.email == address)).one()
             self.product_id = db.session.scalars(sa.select(Product.id).where(Product.slug == slug)).one()
         settings = app.extensions["portal.settings"]
-        base = len(links.public_url(settings))
+        base = len(settings.base_url)
         self.unsubscribe = links.unsubscribe_url(settings, self.user_id, self.product_id, Topic.POINT)[base:]
         self.preferences = links.preferences_url(settings, self.user_id, self.product_id)[base:]
 
@@ -104,7 +104,7 @@ def test_a_link_that_is_not_ours_is_not_found(client: FlaskClient, cast: Cast, p
 
 def test_a_link_for_somebody_who_is_gone_is_not_found(app: Flask, client: FlaskClient, cast: Cast) -> None:
     settings = app.extensions["portal.settings"]
-    base = len(links.public_url(settings))
+    base = len(settings.base_url)
     assert client.post(links.unsubscribe_url(settings, 999_999, 1, Topic.POINT)[base:]).status_code == 404
     assert client.post(links.preferences_url(settings, 999_999, 1)[base:]).status_code == 404
 
