@@ -13,7 +13,7 @@ from portal.account.contracts import Standing, contracts_of, standing
 from portal.account.invitations import SeatState, seat_states
 from portal.account.models import Contact, Contract, User
 from portal.beta import terms
-from portal.beta.access import current_betas
+from portal.beta.access import current_betas, has_expired
 from portal.database import db
 from portal.feedback.access import Viewer, show_status, status_shown_to, viewer_of, visible_to
 from portal.feedback.models import Item, Status, Vote
@@ -72,7 +72,7 @@ class FeedbackSummary:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Everything the home page shows to one person."""
+    """Everything the home page shows to one person: running contracts first, and notices only where one runs."""
 
     contracts: list[ContractCard]
     betas: list[BetaCard]
@@ -86,23 +86,27 @@ def assemble(person: User, now: datetime) -> Dashboard:
     contracts = contracts_of(person)
     seats = _seats(contracts, now)
     cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
+    cards.sort(key=lambda card: card.standing.state != "active")
     viewer = viewer_of(person, now)
     stable = newest_stable()
     mine = {contract.product_id: contract.product for contract in contracts}
+    entitled = {product_id: mine[product_id] for product_id in viewer.contracts}
     return Dashboard(
         contracts=cards,
-        betas=_betas(person, [mine[product_id] for product_id in viewer.contracts], stable),
+        betas=_betas(person, [c for c in contracts if c.id in viewer.contracts.values()], stable, now),
         stable=[release for product_id, release in stable.items() if not mine or product_id in mine],
         feedback=_feedback(viewer, contracts),
-        topics=_topics(person, mine),
+        topics=_topics(person, entitled),
     )
 
 
-def _betas(person: User, products: list[Product], stable: dict[int, Release]) -> list[BetaCard]:
-    """The newest beta of each product, as long as its final is not out."""
+def _betas(person: User, running: list[Contract], stable: dict[int, Release], now: datetime) -> list[BetaCard]:
+    """The newest beta that still runs of each product under a running contract, as long as its final is not out."""
+    zones = {contract.product_id: contract.time_zone for contract in running}
     newest: dict[int, Release] = {}
-    for beta in current_betas(products, stable):
-        newest.setdefault(beta.product_id, beta)
+    for beta in current_betas([contract.product for contract in running], stable):
+        if not has_expired(beta, zones[beta.product_id], now):
+            newest.setdefault(beta.product_id, beta)
     unread = terms.unaccepted_products(person) if newest else frozenset()
     return [BetaCard(beta, beta.product_id in unread) for beta in newest.values()]
 
@@ -147,10 +151,13 @@ def _feedback(viewer: Viewer, contracts: list[Contract]) -> FeedbackSummary:
     return FeedbackSummary(lines, total, shipped, in_beta)
 
 
+_CHOICES = sa.select(Subscription.product_id, Subscription.topic, Subscription.wanted).where(
+    Subscription.user_id == sa.bindparam("person_id")
+)
+
+
 def _topics(person: User, products: dict[int, Product]) -> list[tuple[Product, dict[Topic, bool]]]:
-    rows = db.session.execute(
-        sa.select(Subscription.product_id, Subscription.topic, Subscription.wanted).where(Subscription.user_id == person.id)
-    )
+    rows = db.session.execute(_CHOICES, {"person_id": person.id})
     chosen: dict[int, dict[Topic, bool]] = {}
     for product_id, topic, wanted in rows:
         chosen.setdefault(product_id, {})[topic] = wanted

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.account import contracts
+from portal.account import contacts, contracts
 from portal.account.contracts import find_contract
 from portal.database import transaction
 from portal.feedback.models import Status
+from portal.products.catalog import find_product
 from portal.releases.models import Channel
 from tests.board import answer, vote, write
 from tests.builds import publish_release, publish_terms
@@ -92,6 +94,35 @@ def test_a_beta_whose_final_is_out_gives_way_to_it(app: Flask, cast: Cast, sign_
     page = text(sign_in(cast.alice))
     assert "No beta right now." in page
     assert "15.3.0" in page
+
+
+def test_a_beta_that_no_longer_runs_is_not_offered(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        publish_release("15.3b2", Channel.BETA, YESTERDAY, expires_on=NOW.date() + timedelta(days=5))
+        publish_release("15.3b1", Channel.BETA, YESTERDAY)
+    assert "Download 15.3 beta\u00a02" in text(sign_in(cast.alice))
+    with time_machine.travel(NOW + timedelta(days=6), tick=True):
+        page = text(sign_in(cast.alice))
+    assert "15.3 beta\u00a02" not in page
+    assert "Download 15.3 beta\u00a01" in page
+
+
+def test_a_running_contract_speaks_before_one_that_has_ended(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context(), transaction():
+        mill = find_contract(cast.lapsed_contract).organization
+        new = contracts.create_contract(
+            "NW-2500", mill, find_product(cast.product), NOW.date(), time_zone="Europe/Berlin", actor=None, now=NOW
+        )
+        contacts.name_contact(new, name="Dave", email=cast.dave, actor=None, now=NOW, invite=False)
+    page = text(sign_in(cast.dave))
+    assert "Suggest a feature" in page
+
+
+@pytest.mark.parametrize("name", ["dave", "erin"])
+def test_notices_that_nobody_would_send_are_not_called_on(cast: Cast, sign_in: SignIn, name: str) -> None:
+    page = text(sign_in(getattr(cast, name)))
+    assert "Always on" in page
+    assert "New beta builds" not in page
 
 
 def test_strangers_are_led_to_sign_in_and_read_of_the_latest_release_there(app: Flask, cast: Cast, client: FlaskClient) -> None:
