@@ -46,10 +46,12 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
     `accept` is called with the file's name before its bytes are read, and raises what is wrong with it. What is wrong with the
     file alone stands in the answer, beside the fields that were typed.
     Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
-    such form; CSRFError. Nothing is left behind then.
+    such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError. Nothing is left behind then.
     """
     if _TOKEN_HEADER in request.headers:
         _check_token(request.headers[_TOKEN_HEADER])
+    if request.mimetype != "multipart/form-data":
+        raise Invalid("Choose a file. What arrived holds none: send it as multipart/form-data.", "file")
     request.max_content_length = limit_bytes + FORM_OVERHEAD
     with store().receive(limit_bytes) as incoming:
         part = _FilePart(incoming, accept)

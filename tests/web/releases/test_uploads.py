@@ -179,6 +179,20 @@ def test_damaged_bodies_are_refused(app: Flask, paula: FlaskClient, settings: Se
     assert stored_files(settings) == []
 
 
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "application/json", ""])
+def test_a_body_that_says_it_is_no_upload_is_not_read(paula: FlaskClient, content_type: str) -> None:
+    """The parser would hold the whole of a URL-encoded form in memory, however long."""
+    answer = paula.post(
+        f"{DRAFT}builds",
+        input_stream=Unreadable(),
+        environ_overrides={"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+        content_type=content_type,
+        headers={"X-CSRFToken": csrf_token(paula.get(DRAFT).get_data(as_text=True))},
+    )
+    assert answer.status_code == 400
+    assert "send it as multipart/form-data." in answer.get_data(as_text=True)
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(app: Flask, paula: FlaskClient, settings: Settings) -> None:
     body = b"--x\r\nContent-Disposition: form-data; name=file; filename=a.zip\r\n\r\nhalf a fi"
     answer = paula.post(
