@@ -16,6 +16,7 @@ from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
 from portal.text import clean_line
+from portal.web.formatting import long_date
 
 TERM_MONTHS = 12
 NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -83,7 +84,8 @@ def term_end(first_start: date, number: int) -> date:
 
 
 def find_organization(name: str) -> Organization | None:
-    return db.session.scalar(sa.select(Organization).where(Organization.name == name))
+    """Return the organisation of this name, in capitals or not, so that nobody makes a second one by a slip."""
+    return db.session.scalar(sa.select(Organization).where(sa.func.lower(Organization.name) == sa.func.lower(name)))
 
 
 def create_organization(name: str, *, actor: User | None, now: datetime) -> Organization:
@@ -128,8 +130,9 @@ def create_contract(
     number = clean_line(number, "number", 40)
     if not NUMBER.fullmatch(number) or number == "new":
         raise Invalid(f"{number} cannot be a contract's number. Use letters, digits, dots, dashes and underscores.", "number")
-    if db.session.scalar(sa.select(Contract.id).where(Contract.number == number)) is not None:
-        raise Invalid(f"There is already a contract with the number {number}.", "number")
+    taken = db.session.scalar(sa.select(Contract.number).where(sa.func.lower(Contract.number) == number.lower()))
+    if taken is not None:
+        raise Invalid(f"There is already a contract with the number {taken}.", "number")
     if time_zone not in available_timezones():
         raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
     _check_reach(starts_on, "starts_on")
@@ -168,22 +171,31 @@ def lock_contract(contract_id: int) -> Contract:
     return contract
 
 
-def renew(contract: Contract, *, actor: User | None, now: datetime) -> Term:
-    """Add the next twelve-month term: from the day after the last one, or from today if that has passed.
+def next_term(contract: Contract, now: datetime) -> tuple[date, date]:
+    """Return the first and the last day of the twelve-month term that a renewal at `now` adds.
 
     An early renewal follows on without a gap. A late one starts today and counts its anniversaries from there.
-    Raises Conflict for a cancelled contract.
+    """
+    today = civil_date(now, contract.time_zone)
+    last = contract.terms[-1]
+    if last.ends_on < today - timedelta(days=1):
+        return today, term_end(today, 1)
+    first, number = _unbroken_run(contract.terms)
+    return last.ends_on + timedelta(days=1), term_end(first, number + 1)
+
+
+def renew(contract: Contract, *, starts_on: date | None = None, actor: User | None, now: datetime) -> Term:
+    """Add the next twelve-month term. `starts_on`, where given, is the first day of the term that whoever renews was shown.
+
+    Raises Conflict for a cancelled contract, and if the next term is another one than was shown: somebody renewed meanwhile.
     """
     contract = lock_contract(contract.id)
     if contract.cancelled_at is not None:
         raise Conflict(f"Contract {contract.number} is cancelled. Make a new one.")
-    today = civil_date(now, contract.time_zone)
-    last = contract.terms[-1]
-    if last.ends_on < today - timedelta(days=1):
-        term = _add_term(contract, today, term_end(today, 1), now)
-    else:
-        first, number = _unbroken_run(contract.terms)
-        term = _add_term(contract, last.ends_on + timedelta(days=1), term_end(first, number + 1), now)
+    coming = next_term(contract, now)
+    if starts_on is not None and starts_on != coming[0]:
+        raise Conflict(f"The next term is another one now: the last one ends on {long_date(contract.terms[-1].ends_on)}.")
+    term = _add_term(contract, *coming, now)
     audit.record(
         "contract.renewed", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
         starts_on=term.starts_on.isoformat(), ends_on=term.ends_on.isoformat(),

@@ -29,6 +29,12 @@ class OneButton(FlaskForm):
     """A form of one button: nothing but its CSRF token."""
 
 
+class RenewForm(FlaskForm):
+    """Renews a contract by the term that was shown, so that a second press does not add another year."""
+
+    starts_on = CivilDateField("First day", [DataRequired("Look at the new term, then renew.")])
+
+
 class ProfileForm(FlaskForm):
     name = StringField("Your name", render_kw={"autocomplete": "name", "maxlength": 120})
     time_zone = SelectField("Time zone")

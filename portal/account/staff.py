@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from portal import clock
 from portal.account import contacts, contracts, directory, history, invitations, people
-from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton
+from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, RenewForm
 from portal.account.models import Contract
 from portal.account.views import ID, person
 from portal.config import current_settings
@@ -119,6 +119,7 @@ def show(number: str) -> ResponseReturnValue:
         seats=seats,
         states=invitations.seat_states(seats, now),
         acts=_possible_acts(contract),
+        coming=contracts.next_term(contract, now),
         history=history.of_contract(contract, for_staff=True),
     )
 
@@ -132,18 +133,20 @@ def _possible_acts(contract: Contract) -> dict[str, Act]:
 @contracts_blueprint.route("/<number>/<any(renew, suspend, resume, cancel):name>", methods=["GET", "POST"])
 def act(number: str, name: str) -> ResponseReturnValue:
     """Ask, then do: renew, suspend, resume or cancel."""
-    chosen, form = ACTS[name], OneButton()
+    chosen, form = ACTS[name], RenewForm() if name == "renew" else OneButton()
     contract = contracts.find_contract(number)
     if form.validate_on_submit():
+        shown = {"starts_on": form.starts_on.data} if isinstance(form, RenewForm) else {}
         try:
             with transaction():
-                chosen.run(contracts.find_contract(number), actor=person(), now=clock.now())
+                chosen.run(contracts.find_contract(number), **shown, actor=person(), now=clock.now())
         except PortalError as error:
             refuse(form, error)
         else:
             flash(f"Contract {number} {chosen.done}.", "success")
             return redirect(url_for("contracts_staff.show", number=number))
-    return render_template("account/staff/act.html", contract=contract, act=chosen, form=form)
+    coming = contracts.next_term(contract, clock.now())
+    return render_template("account/staff/act.html", contract=contract, act=chosen, name=name, form=form, coming=coming)
 
 
 @contracts_blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])

@@ -72,6 +72,24 @@ def test_a_late_renewal_starts_today_and_counts_from_there(cast: Cast) -> None:
     assert terms_of(contract)[1:] == [(date(2026, 11, 24), date(2027, 11, 23)), (date(2027, 11, 24), date(2028, 11, 23))]
 
 
+def test_the_next_term_is_known_before_it_is_added(cast: Cast) -> None:
+    contract = sell(date(2026, 3, 1))
+    assert contracts.next_term(contract, NOW) == (date(2027, 3, 1), date(2028, 2, 29))
+    with transaction():
+        contracts.renew(contract, starts_on=date(2027, 3, 1), actor=None, now=NOW)
+    with pytest.raises(Conflict, match="29 February 2028"), transaction():
+        contracts.renew(contract, starts_on=date(2027, 3, 1), actor=None, now=NOW)
+    assert len(terms_of(contract)) == 2
+
+
+def test_a_number_or_a_name_in_other_capitals_is_the_same(cast: Cast) -> None:
+    organization = sell(date(2026, 3, 1)).organization
+    with transaction():
+        assert contracts.find_or_create_organization("EXAMPLE garden", actor=None, now=NOW).id == organization.id
+    with pytest.raises(Invalid, match="NW-9000"):
+        sell(date(2026, 3, 1), number="nw-9000")
+
+
 def test_an_imported_longer_term_renews_by_twelve_months_from_its_end(cast: Cast) -> None:
     contract = sell(date(2025, 1, 1), date(2027, 6, 30))
     with transaction():

@@ -75,11 +75,37 @@ def test_what_makes_no_sense_is_explained_keeps_the_input_and_saves_nothing(
 def test_acts_on_a_contract_ask_first_and_change_its_state(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     anton = sign_in(cast.anton)
     for name, state in (("suspend", "Suspended"), ("resume", "Active"), ("renew", "Next"), ("cancel", "Cancelled")):
-        assert anton.get(f"/staff/contracts/NW-2042/{name}").status_code == 200
-        assert send(anton, f"/staff/contracts/NW-2042/{name}").location == "/staff/contracts/NW-2042/"
+        asked = anton.get(f"/staff/contracts/NW-2042/{name}").text
+        shown = {"starts_on": coming_term(asked)} if name == "renew" else {}
+        assert send(anton, f"/staff/contracts/NW-2042/{name}", **shown).location == "/staff/contracts/NW-2042/"
         assert state in text_of(anton.get("/staff/contracts/NW-2042/"))
-    answer = send(anton, "/staff/contracts/NW-2042/renew")
+    answer = send(anton, "/staff/contracts/NW-2042/renew", starts_on="2027-11-24")
     assert "is cancelled. Make a new one." in text_of(answer)
+
+
+def coming_term(page: str) -> str:
+    """The first day of the term that a page offers to add."""
+    return page.partition('name="starts_on" value="')[2].partition('"')[0]
+
+
+def test_renewing_twice_by_the_same_page_adds_one_term(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    anton = sign_in(cast.anton)
+    shown = coming_term(anton.get("/staff/contracts/NW-2042/").text)
+    send(anton, "/staff/contracts/NW-2042/renew", starts_on=shown)
+    answer = send(anton, "/staff/contracts/NW-2042/renew", starts_on=shown)
+    assert "The next term is another one now" in text_of(answer)
+    assert coming_term(answer.text) > shown
+    with app.app_context():
+        assert len(contracts.find_contract("NW-2042").terms) == 2
+        db.session.remove()
+
+
+def test_nothing_is_offered_for_the_seats_of_a_cancelled_contract(cast: Cast, sign_in: SignIn) -> None:
+    anton = sign_in(cast.anton)
+    send(anton, "/staff/contracts/NW-2041/cancel")
+    page = anton.get("/staff/contracts/NW-2041/").text
+    assert "/replace" not in page
+    assert "/release" in page
 
 
 def test_a_third_contact_is_refused_with_the_reason_and_the_input_kept(cast: Cast, sign_in: SignIn) -> None:
