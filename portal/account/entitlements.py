@@ -258,7 +258,7 @@ SENTENCES: dict[Reason, tuple[str, str]] = {
     Reason.SUSPENDED: ("The contract is suspended.", "Your account manager can tell you why, and resume it."),
     Reason.NOT_STARTED: (
         "The contract has not started yet.",
-        "It starts on the first day of its term; your account manager can tell you which.",
+        "It opens on the first day of its term. The page of your contract names the day.",
     ),
     Reason.EXPIRED: ("The contract has ended.", "Renew it, and everything works again at once; your account manager does that."),
 }

@@ -14,7 +14,9 @@ from portal.notices import outbox, rendering
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Delivery, Notice
 from portal.notices.rendering import Preview, Recipient
+from portal.products.models import StableAccess
 from portal.releases.audience import audience, needs_contract, topic_of
+from portal.releases.drafts import previous_version
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
 from portal.web.formatting import file_size, kind_version, local_date, long_date
 
@@ -123,7 +125,9 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "notes": release.notes,
         "known_issues": release.known_issues,
         "what_to_test": release.what_to_test,
+        "replaces": None if is_beta else previous_version(release.product_id, release.version_key),
         "builds": builds,
+        "sign_in_first": is_beta or release.product.stable_access is not StableAccess.PUBLIC,
         "withdrawn_reason": release.withdrawn_reason,
         "release_path": release.path,
     }

@@ -9,6 +9,7 @@ from portal.config import current_settings
 from portal.database import db, transaction
 from portal.notices import rendering
 from portal.notices.models import Delivery, Notice
+from portal.products.models import StableAccess
 from portal.releases import announcements, downloads, drafts, publishing
 from portal.releases.models import Channel, Kind
 from portal.web.ranges import Span
@@ -52,6 +53,20 @@ def test_a_stable_mail_has_the_notes_and_links_to_the_release(cast: Cast) -> Non
         assert "http://127.0.0.1:8000/help/compare" in part
         assert "Pause and resume" not in part
     assert "<script>" not in mail.html
+
+
+def test_a_stable_mail_names_what_it_replaces_and_asks_to_sign_in_only_where_one_must(cast: Cast) -> None:
+    make_published(version="15.2.0", channel=Channel.STABLE)
+    release_id = make_draft(version="15.2.1", channel=Channel.STABLE)
+    mail = rendered(cast, release_id)
+    for part in (mail.text, mail.html):
+        assert "It replaces 15.2.0." in part
+        assert "You sign in first." in part
+    with transaction():
+        get(release_id).product.stable_access = StableAccess.PUBLIC
+    open_mail = rendered(cast, release_id)
+    for part in (open_mail.text, open_mail.html):
+        assert "You sign in first." not in part
 
 
 def test_a_release_with_nothing_written_still_makes_a_proper_mail(cast: Cast) -> None:
