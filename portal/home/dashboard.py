@@ -10,6 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from portal.account.contracts import Standing, contracts_of, standing
+from portal.account.entitlements import Benefit, decide_for_any, explain
 from portal.account.invitations import SeatState, seat_states
 from portal.account.models import Contact, Contract, User
 from portal.beta import terms
@@ -72,13 +73,17 @@ class FeedbackSummary:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Everything the home page shows to one person: running contracts first, and notices only where one runs."""
+    """Everything the home page shows to one person: running contracts first, and notices only where one runs.
+
+    `closed` is for somebody without contract: why betas are not theirs, and who can change that.
+    """
 
     contracts: list[ContractCard]
     betas: list[BetaCard]
     stable: list[Release]
     feedback: FeedbackSummary
     topics: list[tuple[Product, dict[Topic, bool]]]
+    closed: tuple[str, str] | None
 
 
 def assemble(person: User, now: datetime) -> Dashboard:
@@ -97,6 +102,7 @@ def assemble(person: User, now: datetime) -> Dashboard:
         stable=[release for product_id, release in stable.items() if not mine or product_id in mine],
         feedback=_feedback(viewer, contracts),
         topics=_topics(person, entitled),
+        closed=None if contracts else explain(decide_for_any(person, Benefit.BETAS, now)),
     )
 
 

@@ -118,6 +118,15 @@ def test_a_running_contract_speaks_before_one_that_has_ended(app: Flask, cast: C
     assert "Suggest a feature" in page
 
 
+def test_somebody_replaced_reads_that_the_seat_is_gone(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context(), transaction():
+        seat = contacts.live_contacts(find_contract(cast.contract).id)[0]
+        contacts.release_contact(seat, actor=None, now=NOW)
+    page = text(sign_in(cast.alice))
+    assert "You no longer hold a seat of the contract." in page
+    assert "can name you again" in page
+
+
 @pytest.mark.parametrize("name", ["dave", "erin"])
 def test_notices_that_nobody_would_send_are_not_called_on(cast: Cast, sign_in: SignIn, name: str) -> None:
     page = text(sign_in(getattr(cast, name)))
@@ -138,9 +147,9 @@ def test_strangers_are_led_to_sign_in_and_read_of_the_latest_release_there(app: 
     ("name", "seen", "unseen"),
     [
         ("paula", ["Make a release", "Drafts"], ["Contracts ending", "Invitations not taken"]),
-        ("petra", ["Open the inbox"], ["Make a release", "Contracts ending"]),
+        ("petra", ["Open the inbox", "Unread feedback"], ["Make a release", "Contracts ending"]),
         ("anton", ["Contracts ending", "Invitations not taken"], ["Make a release", "Drafts</h2>"]),
-        ("ada", ["Make a release", "Contracts ending"], []),
+        ("ada", ["Make a release", "Contracts ending", "Products</a>"], []),
     ],
 )
 def test_staff_see_what_waits_for_their_role(cast: Cast, sign_in: SignIn, name: str, seen: list[str], unseen: list[str]) -> None:
