@@ -6,10 +6,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from portal.database import transaction
 from portal.feedback.models import Status, Visibility
+from portal.releases import publishing
 from tests.board import answer, comment, release, suspended, write
 from tests.cast import Cast
-from tests.conftest import csrf_token
+from tests.conftest import NOW, csrf_token
 from tests.web.feedback.pages import forms, send, text, words
 
 SignIn = Callable[[str], FlaskClient]
@@ -130,6 +132,18 @@ def test_the_lapsed_are_told_why_and_see_nothing_of_betas(app: Flask, cast: Cast
     assert f'action="/feedback/{item_id}/' not in text(dave, f"/feedback/{item_id}/")
     assert "Secret" not in text(dave, f"/feedback/{about_beta}/", 404)
     assert "The contract has ended." in words(text(dave, "/feedback/new", 403))
+
+
+def test_the_entitled_are_led_from_an_item_to_the_beta_that_has_it(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        item_id = write(cast.alice, "Pause a macro")
+        beta = release("15.3b2")
+        answer(item_id, Status.IN_BETA, release_id=beta)
+    link = 'href="/beta/macro-studio/15.3b2/"'
+    assert link in text(sign_in(cast.carol), f"/feedback/{item_id}/")
+    with app.app_context(), transaction():
+        publishing.withdraw(beta, "It damages files.", tell_downloaders=False, actor=None, now=NOW)
+    assert link not in text(sign_in(cast.carol), f"/feedback/{item_id}/")
 
 
 def test_text_typed_when_the_contract_lapses_is_not_lost(app: Flask, cast: Cast, sign_in: SignIn) -> None:
