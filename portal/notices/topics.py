@@ -16,8 +16,8 @@ class Words:
 
 WORDS = {
     Topic.BETA: Words("new beta builds", "New beta builds", "Each new beta you can download, with what to test."),
-    Topic.POINT: Words("point releases", "Point releases", "Each correction release, such as 15.2.1."),
-    Topic.MINOR: Words("minor releases", "Minor releases", "New features, such as 15.3.0, a few times a year."),
-    Topic.MAJOR: Words("major releases", "Major releases", "A new generation, such as 16.0.0."),
+    Topic.POINT: Words("point releases", "Point releases", "Each correction release, such as 2.1.1."),
+    Topic.MINOR: Words("minor releases", "Minor releases", "New features, such as 2.2.0, a few times a year."),
+    Topic.MAJOR: Words("major releases", "Major releases", "A new generation, such as 3.0.0."),
     Topic.FEEDBACK: Words("feedback you follow", "Feedback you follow", "When we answer what you wrote, or its status changes."),
 }

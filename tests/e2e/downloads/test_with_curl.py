@@ -167,6 +167,30 @@ def test_the_portal_knows_when_it_has_sent_everything(direct: Server, tmp_path: 
     assert entry.sent == [[0, SIZE - 1]]
 
 
+def test_nginx_stops_a_large_form_and_lets_a_large_upload_come_to_the_portal(behind_nginx: Server, tmp_path: Path) -> None:
+    """The portal sends a stranger who uploads to the sign-in page; a form of that size never reaches it."""
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"a=" + b"x" * 2_200_000)
+    found = []
+    for path in ("/sign-in", "/staff/releases/new", "/staff/releases/macro-studio/15.3b2/builds"):
+        command = [
+            "curl",
+            "--silent",
+            "--noproxy",
+            "*",
+            "-H",
+            "Expect:",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--data-binary",
+            f"@{large}",
+        ]
+        found.append(subprocess.run([*command, behind_nginx.base + path], capture_output=True, text=True, check=False).stdout)
+    assert found == ["413", "413", "302"]
+
+
 def test_behind_nginx_nobody_knows_whether_it_arrived(behind_nginx: Server) -> None:
     assert behind_nginx.curl("-o", "/dev/null").returncode == 0
     (entry,) = entries(behind_nginx)
