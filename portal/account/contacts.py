@@ -103,7 +103,8 @@ def replace_contact(contact: Contact, *, name: str, email: str, actor: User | No
 def correct_address(contact: Contact, email: str, *, actor: User | None, now: datetime) -> Contact:
     """Give an invited contact the address that was meant, and send the invitation there; the old link stops working.
 
-    Mail that waits for the mistyped address goes to the right one, and nothing more is ever sent to the wrong one.
+    Mail that waits for the mistyped address goes to the right one, and nothing more is ever sent to the wrong one; but a
+    customer who was known before, and named by mistake, stays one.
     Raises Conflict for a contact who has accepted or was released, or an address that sits on the contract already; Invalid
     for a bad address, staff, and people of another organisation.
     """
@@ -117,8 +118,8 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
     address = people.normalize_email(email)
     if address == before.email:
         raise Invalid(f"The address is {address} already.", "email")
-    meant = people.find_person(address)
-    if meant is None and not _named_elsewhere(contact):
+    meant, added_for_this = people.find_person(address), _was_added_for(contact)
+    if meant is None and added_for_this:
         people.change_address(before, address)
     else:
         meant = meant or people.find_or_add_person(address, before.name, contract.organization, now=now)
@@ -126,7 +127,7 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
         if any(other.user_id == meant.id for other in live_contacts(contract.id)):
             raise Conflict(f"{address} already holds a seat of contract {contract.number}.")
         contact.user = meant
-        if not _named_elsewhere(contact, before):
+        if added_for_this:
             before.active = False
         db.session.flush()
         subscriptions.start(meant.id, contract.product_id, subscriptions.CONTACT_TOPICS, now=now)
@@ -157,10 +158,10 @@ def live_contacts(contract_id: int) -> list[Contact]:
     )
 
 
-def _named_elsewhere(contact: Contact, person: User | None = None) -> bool:
-    """Whether the contact's person (or `person`) has, or had, another seat than this one."""
-    person_id = person.id if person else contact.user_id
-    return bool(db.session.scalar(sa.select(sa.exists().where(Contact.user_id == person_id, Contact.id != contact.id))))
+def _was_added_for(contact: Contact) -> bool:
+    """Whether the contact's person is known through this seat alone: not a customer before, and never named to another one."""
+    elsewhere = sa.select(sa.exists().where(Contact.user_id == contact.user_id, Contact.id != contact.id))
+    return contact.user.created_at >= contact.named_at and not db.session.scalar(elsewhere)
 
 
 def _tell(kind: str, user_id: int, about: Contact, *, actor: User | None, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """Who may be named to a seat, mistyped addresses, and personal tokens that die with the seat."""
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -84,6 +86,18 @@ def test_an_address_can_be_corrected_to_a_colleague_who_is_known_already(cast: C
         contacts.correct_address(seat_of(invited), "nina@foods.example.org", actor=None, now=NOW)
     assert seat_of("nina@foods.example.org").seat == 2
     assert not person(invited).active
+
+
+def test_a_customer_named_by_mistake_stays_as_they_were_when_the_address_is_corrected(cast: Cast) -> None:
+    before = NOW - timedelta(days=90)
+    with transaction():
+        contract = contracts.find_contract(cast.other_contract)
+        people.add_customer("nora@foods.example.org", "Nora", contract.organization, actor=None, now=before)
+        contacts.name_contact(contract, name="Nina", email="nora@foods.example.org", actor=None, now=NOW)
+        contacts.correct_address(seat_of("nora@foods.example.org"), "nina@foods.example.org", actor=None, now=NOW)
+    assert seat_of("nina@foods.example.org").seat == 2
+    assert person("nora@foods.example.org").active
+    assert person("nora@foods.example.org").name == "Nora"
 
 
 @pytest.mark.parametrize(
