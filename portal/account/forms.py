@@ -42,7 +42,7 @@ class ProfileForm(FlaskForm):
     def __init__(self, default_zone: str, **options: Any) -> None:
         super().__init__(**options)
         zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-        self.time_zone.choices = [("", f"The portal's: {default_zone}"), *((zone, zone.replace("_", " ")) for zone in zones)]
+        self.time_zone.choices = {"": f"The portal's: {default_zone}"} | {zone: zone.replace("_", " ") for zone in zones}
 
 
 class TokenForm(FlaskForm):
@@ -77,7 +77,7 @@ class NewContractForm(FlaskForm):
     product = SelectField("Product")
     starts_on = CivilDateField("First day", [InputRequired("Enter the first day of the term.")])
     ends_on = CivilDateField("Last day", [Optional()])
-    time_zone = SelectField("Time zone of the contract", choices=[(zone, zone) for zone in sorted(available_timezones())])
+    time_zone = SelectField("Time zone of the contract", choices={zone: zone for zone in sorted(available_timezones())})
     name1 = StringField("Name of the first contact", render_kw={"autocomplete": "off"})
     email1 = StringField("Email address of the first contact", render_kw={"autocomplete": "off", "type": "email"})
     name2 = StringField("Name of the second contact", render_kw={"autocomplete": "off"})

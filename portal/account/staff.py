@@ -74,7 +74,7 @@ def index() -> ResponseReturnValue:
 @contracts_blueprint.route("/new", methods=["GET", "POST"])
 def new() -> ResponseReturnValue:
     form = NewContractForm(data={"time_zone": current_settings().default_time_zone} if request.method == "GET" else None)
-    form.product.choices = [(product.slug, product.name) for product in catalog.all_products()]
+    form.product.choices = {product.slug: product.name for product in catalog.all_products()}
     if form.validate_on_submit():
         try:
             with transaction():

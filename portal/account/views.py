@@ -51,7 +51,7 @@ def security() -> ResponseReturnValue:
 def _token_form() -> TokenForm:
     form = TokenForm()
     seats = access_tokens.seats_of(person())
-    form.contact_id.choices = [(seat.id, f"{seat.contract.number}, {seat.contract.product.name}") for seat in seats]
+    form.contact_id.choices = {str(seat.id): f"{seat.contract.number}, {seat.contract.product.name}" for seat in seats}
     return form
 
 

@@ -19,20 +19,20 @@ from portal.web.forms import refuse
 
 Choice = TypeVar("Choice", bound=enum.StrEnum)
 
-KINDS = [(ItemKind.IDEA.value, "Idea"), (ItemKind.PROBLEM.value, "Problem"), (ItemKind.QUESTION.value, "Question")]
-SEVERITIES = [
-    ("", "Choose for a problem"),
-    (Severity.LOW.value, "Low: a nuisance, there is a way round"),
-    (Severity.MEDIUM.value, "Medium: it costs us time"),
-    (Severity.HIGH.value, "High: we cannot work"),
-]
-STATUSES = [
-    (Status.UNDER_REVIEW.value, "Under review"),
-    (Status.PLANNED.value, "Planned"),
-    (Status.IN_BETA.value, "In beta"),
-    (Status.SHIPPED.value, "Shipped"),
-    (Status.DECLINED.value, "Not planned"),
-]
+KINDS = {ItemKind.IDEA.value: "Idea", ItemKind.PROBLEM.value: "Problem", ItemKind.QUESTION.value: "Question"}
+SEVERITIES = {
+    "": "Choose for a problem",
+    Severity.LOW.value: "Low: a nuisance, there is a way round",
+    Severity.MEDIUM.value: "Medium: it costs us time",
+    Severity.HIGH.value: "High: we cannot work",
+}
+STATUSES = {
+    Status.UNDER_REVIEW.value: "Under review",
+    Status.PLANNED.value: "Planned",
+    Status.IN_BETA.value: "In beta",
+    Status.SHIPPED.value: "Shipped",
+    Status.DECLINED.value: "Not planned",
+}
 
 
 def _too_long(name: str, limit: int) -> Callable[[Form, Field], None]:
@@ -61,14 +61,17 @@ class ItemForm(FlaskForm):
 
     def offer(self, products: list[Product], releases: list[Release], vendor_name: str) -> None:
         """Fill the choices with what the person may write about."""
-        self.products = [(product.slug, product.name) for product in products]
-        self.versions = [("", "No particular version")]
-        self.versions += [(release.version, f"{release.product.name} {kind_version(release.version)}") for release in releases]
-        self.product.choices, self.version.choices = self.products, self.versions
-        self.visibility.choices = [
-            (Visibility.SUBSCRIBERS.value, "All subscribers of the product. They see your organisation, not your name."),
-            (Visibility.PRIVATE.value, f"Only your organisation and {vendor_name}"),
-        ]
+        self.products = {product.slug: product.name for product in products}
+        self.versions = {release.version for release in releases}
+        by_product: dict[str, dict[str, str]] = {}
+        for release in releases:
+            by_product.setdefault(release.product.name, {})[release.version] = kind_version(release.version)
+        self.product.choices = self.products
+        self.version.choices = {"": "No particular version", **by_product}
+        self.visibility.choices = {
+            Visibility.SUBSCRIBERS.value: "All subscribers of the product. They see your organisation, not your name.",
+            Visibility.PRIVATE.value: f"Only your organisation and {vendor_name}",
+        }
 
 
 class CommentForm(FlaskForm):
@@ -79,7 +82,7 @@ class NoteForm(FlaskForm):
     """A staff-only note, or a comment in the product team's name."""
 
     body = TextAreaField("Write", [DataRequired("Write something first."), _too_long("text", board.COMMENT_LIMIT)])
-    audience = RadioField("Who reads it?", choices=[("staff", "Staff only"), ("all", "Everybody who sees this feedback")], default="staff")
+    audience = RadioField("Who reads it?", choices={"staff": "Staff only", "all": "Everybody who sees this feedback"}, default="staff")
 
 
 class AnswerForm(FlaskForm):
@@ -94,7 +97,7 @@ class AnswerForm(FlaskForm):
 
     def offer(self, releases: Sequence[Release]) -> None:
         """Fill the choices with the releases that the status can name."""
-        self.release.choices = [(0, "None"), *((release.id, release.version) for release in releases)]
+        self.release.choices = {"0": "None"} | {str(release.id): release.version for release in releases}
 
 
 def read_choice(kind: type[Choice], text: str | None, field: str) -> Choice:

@@ -137,8 +137,8 @@ def new() -> ResponseReturnValue:
 def _fill_in(form: ItemForm) -> None:
     form.title.data = request.args.get("title", "")[: board.TITLE_LIMIT]
     offered: dict[str, set[str]] = {
-        "product": {slug for slug, _ in form.products},
-        "version": {version for version, _ in form.versions},
+        "product": set(form.products),
+        "version": form.versions,
         "kind": {kind.value for kind in ItemKind},
     }
     for name, values in offered.items():

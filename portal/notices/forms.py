@@ -15,7 +15,7 @@ class PreferencesForm(FlaskForm):
     def offer(self, offers: list[Offer]) -> None:
         """Accept the topics of `offers`, and no others."""
         values = [value_of(offer.product_id, choice.topic) for offer in offers for choice in offer.choices]
-        self.wanted.choices = [(value, value) for value in values]
+        self.wanted.choices = {value: value for value in values}
 
     def chosen(self) -> set[tuple[int, Topic]]:
         """Return what was ticked, as product id and topic."""

@@ -6,11 +6,11 @@ from wtforms.validators import DataRequired
 
 from portal.products.models import StableAccess
 
-ACCESS = [
-    (StableAccess.PUBLIC.value, "Everybody, without signing in"),
-    (StableAccess.CUSTOMERS.value, "Every customer"),
-    (StableAccess.PRIORITY.value, "The named contacts of a priority-support contract"),
-]
+ACCESS = {
+    StableAccess.PUBLIC.value: "Everybody, without signing in",
+    StableAccess.CUSTOMERS.value: "Every customer",
+    StableAccess.PRIORITY.value: "The named contacts of a priority-support contract",
+}
 
 
 class EditProduct(FlaskForm):

@@ -19,7 +19,7 @@ protect(blueprint, staff("admin"))
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    return render_template("products/index.html", products=catalog.all_products(), access=dict(ACCESS))
+    return render_template("products/index.html", products=catalog.all_products(), access=ACCESS)
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -12,8 +12,8 @@ from portal.products.models import Product
 from portal.releases.drafts import Words
 from portal.releases.models import Channel, Kind
 
-CHANNELS = [(Channel.BETA.value, "Beta, for priority subscribers"), (Channel.STABLE.value, "Stable")]
-KINDS = [("", "As the version says"), ("point", "Point release"), ("minor", "Minor release"), ("major", "Major release")]
+CHANNELS = {Channel.BETA.value: "Beta, for priority subscribers", Channel.STABLE.value: "Stable"}
+KINDS = {"": "As the version says", "point": "Point release", "minor": "Minor release", "major": "Major release"}
 
 
 class WordsForm(FlaskForm):
@@ -55,7 +55,7 @@ class NewRelease(DraftForm):
     product = SelectField("Product")
 
     def offer(self, products: list[Product]) -> None:
-        self.product.choices = [(product.slug, product.name) for product in products]
+        self.product.choices = {product.slug: product.name for product in products}
 
 
 class WithdrawForm(FlaskForm):
