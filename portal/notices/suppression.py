@@ -27,7 +27,3 @@ def suppressed(addresses: Iterable[str]) -> dict[str, str]:
         sa.select(Suppression.address, Suppression.reason).where(Suppression.address.in_({address.lower() for address in addresses}))
     )
     return {row.address: row.reason for row in rows}
-
-
-def is_suppressed(address: str) -> bool:
-    return bool(suppressed([address]))

@@ -79,7 +79,7 @@ def test_a_suppressed_address_gets_nothing_until_it_is_lifted(cast: Cast, enqueu
     notice_id = enqueue(cast.alice)
     deliver_due(now=lambda: NOW)
     assert delivery_to(notice_id, cast.alice).reason == "address suppressed"
-    assert suppression.is_suppressed(cast.alice)
+    assert suppression.suppressed([cast.alice]) == {cast.alice: "user unknown"}
     with transaction():
         assert suppression.lift(cast.alice)
         assert not suppression.lift(cast.alice)
