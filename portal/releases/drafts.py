@@ -153,7 +153,7 @@ def lock_release(release_id: int) -> Release:
 def _open_for_editing(release_id: int, revision: int) -> Release:
     release = lock_release(release_id)
     if release.revision != revision:
-        raise Conflict("Somebody else saved this release after you opened it. Copy your changes, reload the page, and enter them again.")
+        raise Conflict("Somebody else saved this release after you opened it. Look at what they saved, then save again.")
     return release
 
 
@@ -196,14 +196,19 @@ def _words_of(release: Release) -> Words:
 
 def _flush_version(release: Release) -> None:
     """Write the release; the database decides whether its version is free."""
-    taken = Invalid(f"There is already a release {release.version} of this product, perhaps in another spelling.", "version")
     with db.session.no_autoflush:
-        rival = sa.select(Release.id).where(Release.product_id == release.product_id, Release.version_key == release.version_key)
-        if db.session.scalar(rival if release.id is None else rival.where(Release.id != release.id)) is not None:
-            raise taken
+        rival = sa.select(Release.version).where(Release.product_id == release.product_id, Release.version_key == release.version_key)
+        found = db.session.scalar(rival if release.id is None else rival.where(Release.id != release.id))
+    if found is not None:
+        raise _taken(found)
     try:
         db.session.flush()
     except sa.exc.IntegrityError as error:
         if is_violation(error, "uq_releases_product_id_version_key", "releases.product_id", "releases.version_key"):
-            raise taken from None
+            raise _taken(release.version) from None
         raise
+
+
+def _taken(version: str) -> Invalid:
+    """`version` as the other release spells it."""
+    return Invalid(f"There is already a release {version} of this product, in whatever spelling.", "version")

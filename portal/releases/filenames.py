@@ -10,6 +10,8 @@ LONGEST = 120
 # Windows takes these for devices, whatever the ending and the case (Microsoft, "Naming Files, Paths, and Namespaces").
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)", re.IGNORECASE)
 _FORBIDDEN = '<>:"|?*'
+# What browsers send for a line break or a quote in a file's name (HTML, "Multipart form data").
+_ESCAPED = re.compile(r"%0A|%0D|%22", re.IGNORECASE)
 # Controls, format characters (among them those that turn the direction of writing), unpaired surrogates, line separators.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -30,7 +32,7 @@ def check_filename(name: str | None) -> str:
 
 
 def _objection(name: str) -> str | None:
-    if any(unicodedata.category(character) in _HIDDEN for character in name):
+    if _ESCAPED.search(name) or any(unicodedata.category(character) in _HIDDEN for character in name):
         return "it holds control characters or other characters that cannot be seen."
     if "/" in name or "\\" in name:
         return "it holds a path. Only the name itself is needed."

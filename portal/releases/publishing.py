@@ -30,6 +30,7 @@ def publish_release(release_id: int, *, actor: User | None, now: datetime, revis
     if obstacle:
         raise Conflict(obstacle)
     release.state = ReleaseState.PUBLISHED
+    release.revision += 1  # whoever edits the draft at this moment is told
     release.published_at = now
     release.published_by_id = actor.id if actor else None
     db.session.flush()

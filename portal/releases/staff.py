@@ -87,26 +87,29 @@ def edit(product: str, version: str) -> ResponseReturnValue:
     release = catalog.find_release(product, version)
     is_draft = release.state is ReleaseState.DRAFT
     form = DraftForm(obj=release) if is_draft else WordsForm(obj=release)
+    overtaken = False
     if "preview" not in request.form and form.validate_on_submit():
-        release_id = release.id
+        release_id, revision, now = release.id, form.read_revision(), clock.now()
         try:
             with transaction():
-                revision, now = form.read_revision(), clock.now()
                 if isinstance(form, DraftForm):
                     drafts.edit_draft(release_id, revision=revision, **form.identity(), words=form.words(), actor=me(), now=now)
                 else:
                     drafts.correct_words(release_id, revision=revision, words=form.words(), actor=me(), now=now)
         except PortalError as error:
             refuse(form, error)
+            overtaken = release.revision != revision
         else:
             flash("The draft is saved." if is_draft else "The correction is saved. Nobody was mailed again.", "success")
             return to_page(release)
-    return _editor(form, release)
+    return _editor(form, release, overtaken)
 
 
-def _editor(form: WordsForm, release: Release | None) -> ResponseReturnValue:
-    page = render_template("releases/edit.html", form=form, release=release, previewed="preview" in request.form)
-    return page, 400 if form.errors else 200
+def _editor(form: WordsForm, release: Release | None, overtaken: bool = False) -> ResponseReturnValue:
+    if overtaken and release:  # the next save is made knowing what is there now
+        form.revision.raw_data, form.revision.data = None, str(release.revision)
+    page = render_template("releases/edit.html", form=form, release=release, overtaken=overtaken)
+    return page, 409 if overtaken else 400 if form.errors else 200
 
 
 @blueprint.post("/preview")
@@ -248,6 +251,8 @@ def publish(product: str, version: str) -> ResponseReturnValue:
 def withdraw(product: str, version: str) -> ResponseReturnValue:
     release = catalog.find_release(product, version)
     form = WithdrawForm()
+    if request.method == "GET" and release.state is ReleaseState.WITHDRAWN:
+        return to_page(release)
     if form.validate_on_submit():
         release_id = release.id
         try:
@@ -268,7 +273,7 @@ def withdraw(product: str, version: str) -> ResponseReturnValue:
 def discard(product: str, version: str) -> ResponseReturnValue:
     release = catalog.find_release(product, version)
     if request.method == "GET":
-        return render_template("releases/discard.html", release=release)
+        return render_template("releases/discard.html", release=release) if release.state is ReleaseState.DRAFT else to_page(release)
     title, release_id = f"{release.product.name} {release.version}", release.id
     with transaction():
         drafts.discard(release_id, actor=me(), now=clock.now())

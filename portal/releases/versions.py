@@ -1,5 +1,6 @@
 """Versions as PEP 440 reads them, and the text that makes a database sort them alike."""
 
+import re
 from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
@@ -13,6 +14,7 @@ _PARTS = 8
 _DIGITS = 10
 _PRE_RANKS = {"a": "1", "b": "2", "rc": "3"}
 _DEV_RANK, _FINAL_RANK = "0", "4"
+_SPACE_BESIDE_LETTER = re.compile(r"(?<=[0-9]) +(?=[A-Za-z])|(?<=[A-Za-z]) +(?=[0-9])")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class ParsedVersion:
 
 
 def parse(text: str) -> ParsedVersion:
-    """Read a version in any spelling of PEP 440: ` v15.3-beta.2 ` is `15.3b2`.
+    """Read a version in any spelling of PEP 440, or as our pages say it: ` v15.3-beta.2 ` and `15.3 beta 2` are `15.3b2`.
 
     Raises Invalid for anything else, for local versions (`1.0+linux`), and for numbers too long to be sorted.
     """
@@ -58,7 +60,7 @@ def propose_kind(previous: str | None, version: str) -> Kind:
 def _read(text: str) -> Version:
     try:
         if text.isascii() and len(text) <= _LONGEST_SPELLING:
-            return Version(text)
+            return Version(_SPACE_BESIDE_LETTER.sub("", text))
     except InvalidVersion:
         pass
     raise Invalid(f"{text.strip()[:LONGEST]!r} is no version. Write it like 15.2.1, or 15.3b2 for the second beta of 15.3.", "version")

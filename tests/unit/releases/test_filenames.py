@@ -29,6 +29,7 @@ def test_ordinary_names_are_kept_as_they_are(name: str) -> None:
         ("setup.exe\x00.txt", "cannot be seen"),
         ("setup\r\nX-Header: 1.exe", "cannot be seen"),
         ("setup\x7f.exe", "cannot be seen"),
+        ("setup%0D%0Aname.exe", "cannot be seen"),
         ("gpj.\u202eexe", "cannot be seen"),
         ("set\u200bup.exe", "cannot be seen"),
         ("\ufeffsetup.exe", "cannot be seen"),

@@ -139,9 +139,25 @@ def test_the_second_editor_is_told_and_keeps_what_was_typed(cast: Cast, sign_in:
     fields: dict[str, Any] = {"version": "15.3b2", "channel": "beta", "kind": "", "revision": seen}
     assert send(paula, f"{DRAFT}edit", follow=False, **fields, **{**WORDS, "notes": "first"}).status_code == 303
     answer = send(paula, f"{DRAFT}edit", **fields, **{**WORDS, "notes": "my long text"})
-    assert answer.status_code == 400
-    assert "Somebody else saved this release" in answer.get_data(as_text=True)
-    assert "my long text" in answer.get_data(as_text=True)
+    page = answer.get_data(as_text=True)
+    assert answer.status_code == 409
+    assert "Somebody else saved this while you were writing." in page
+    assert "my long text" in page
+    assert "<p>first</p>" in page
+    fields["revision"] = page.partition('name="revision" type="hidden" value="')[2].partition('"')[0]
+    assert send(paula, f"{DRAFT}edit", follow=False, **fields, **{**WORDS, "notes": "both"}).status_code == 303
+
+
+def test_who_edits_a_draft_while_it_is_published_is_told(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    paula = sign_in(cast.paula)
+    make_draft(paula)
+    upload(paula)
+    seen = paula.get(f"{DRAFT}edit").text.partition('name="revision" type="hidden" value="')[2].partition('"')[0]
+    send(paula, f"{DRAFT}publish", page=DRAFT, revision=revision(paula))
+    answer = send(paula, f"{DRAFT}edit", version="15.3b7", channel="beta", kind="", revision=seen, **{**WORDS, "notes": "late"})
+    assert answer.status_code == 409
+    assert "late" in answer.text
+    assert paula.get(f"{DRAFT}discard").status_code == 303
 
 
 def test_the_preview_works_with_and_without_javascript(app: Flask, cast: Cast, sign_in: SignIn) -> None:
