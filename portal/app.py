@@ -68,6 +68,7 @@ NAVIGATION = (
     frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
     frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
     frame.Entry("Notices", "notices_staff.index", 60, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
     frame.Entry("Notices", "notices.preferences", 10),

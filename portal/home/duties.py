@@ -14,6 +14,7 @@ from portal.notices.models import Delivery, DeliveryState
 from portal.releases.models import Release, ReleaseState
 
 ENDING_SOON_DAYS = 60
+UNREAD_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Duties:
     """Numbers and the few things behind them."""
 
     drafts: list[Release]
+    unread: list[Item]
     unread_feedback: int
     undelivered: int
     waiting_deliveries: int
@@ -35,6 +37,7 @@ def collect(now: datetime) -> Duties:
     states: dict[DeliveryState, int] = dict(rows.tuples().all())
     return Duties(
         drafts=_releases(ReleaseState.DRAFT, Release.created_at.desc()),
+        unread=_unread(),
         unread_feedback=db.session.scalar(sa.select(sa.func.count()).where(Item.read_at.is_(None))) or 0,
         undelivered=states.get(DeliveryState.BOUNCED, 0) + states.get(DeliveryState.FAILED, 0),
         waiting_deliveries=sum(states.get(state, 0) for state in (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.DEFERRED)),
@@ -44,7 +47,13 @@ def collect(now: datetime) -> Duties:
     )
 
 
-def _releases(state: ReleaseState, order: sa.ColumnElement[Any], limit: int = 20) -> list[Release]:
+def _unread() -> list[Item]:
+    """The latest of the unread feedback."""
+    newest = sa.select(Item).where(Item.read_at.is_(None)).order_by(Item.created_at.desc(), Item.id.desc()).limit(UNREAD_SHOWN)
+    return list(db.session.scalars(newest.options(sa.orm.joinedload(Item.organization))))
+
+
+def _releases(state: ReleaseState, order: sa.ColumnElement[Any], limit: int | None = None) -> list[Release]:
     return list(db.session.scalars(sa.select(Release).where(Release.state == state).order_by(order, Release.id.desc()).limit(limit)))
 
 
@@ -71,7 +80,6 @@ def _ending_soon(now: datetime) -> list[tuple[Contract, int]]:
         .where(last.c.ends_on >= today - timedelta(days=1), last.c.ends_on <= today + timedelta(days=ENDING_SOON_DAYS))
         .options(sa.orm.selectinload(Contract.terms), sa.orm.joinedload(Contract.organization), sa.orm.joinedload(Contract.product))
         .order_by(last.c.ends_on)
-        .limit(20)
     )
     standings = [(contract, standing(contract, now)) for contract in db.session.scalars(statement)]
     return [(contract, its.days_left) for contract, its in standings if its.state is ContractState.ACTIVE]
