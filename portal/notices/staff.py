@@ -99,11 +99,17 @@ def stop(notice_id: int) -> ResponseReturnValue:
         flash("Nothing is left to stop.", "info")
         return to_notice
     if request.method == "GET":
-        return render_template("notices_pages/stop.html", notice=notice, label=progress.label_of(notice), progress=reached)
+        return render_template(
+            "notices_pages/stop.html",
+            notice=notice,
+            label=progress.label_of(notice),
+            title=progress.title_of(notice),
+            progress=reached,
+        )
     with transaction():
         count = outbox.cancel(notice_id, now=now)
         audit.record("notice.stopped", subject_type="notice", subject_id=notice_id, actor=current_user, now=now, deliveries=count)
-    flash(f"The notice is stopped. {count} will not be sent.", "success")
+    flash("The notice is stopped. What was not sent yet will not be sent.", "success")
     return to_notice
 
 

@@ -121,7 +121,7 @@ def test_what_is_not_sent_yet_can_be_stopped_after_a_confirmation(app: Flask, si
     asked = client.get(f"/staff/notices/{notice_id}/stop").text
     assert "2 people are still to get it" in asked
     answer = client.post(f"/staff/notices/{notice_id}/stop", data={"csrf_token": csrf_token(asked)}, follow_redirects=True)
-    assert "The notice is stopped. 2 will not be sent." in answer.text
+    assert "The notice is stopped. What was not sent yet will not be sent." in answer.text
     assert "Of 3: 1 sent, 2 skipped" in answer.text
     assert "Retry" not in answer.text
     again = client.post(f"/staff/notices/{notice_id}/stop", data={"csrf_token": csrf_token(asked)}, follow_redirects=True)
