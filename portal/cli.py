@@ -12,8 +12,9 @@ from flask_migrate import upgrade
 from portal.account import cli as account
 from portal.app import create_app
 from portal.beta.cli import beta_terms
-from portal.config import ConfigurationError
-from portal.errors import PortalError
+from portal.config import ConfigurationError, current_settings
+from portal.database import UNUSABLE
+from portal.errors import Busy, PortalError
 from portal.feedback.cli import feedback
 from portal.notices.cli import notices
 from portal.products.cli import product
@@ -30,6 +31,12 @@ class PortalGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (Busy, *UNUSABLE) as error:
+            cause = error.__cause__ if isinstance(error, Busy) else error
+            reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+            raise click.ClickException(
+                f"The database cannot be used: {reason}. Is it there, and has `portal db upgrade` been run?"
+            ) from error
         except (PortalError, ConfigurationError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -44,7 +51,12 @@ database = AppGroup("db", help="The database.")
 
 @database.command("upgrade")
 def upgrade_database() -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date. Makes DATA_DIR if it is not there."""
+    data_dir = current_settings().data_dir
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PortalError(f"DATA_DIR {data_dir} cannot be made: {error.strerror}.") from error
     upgrade()
     click.echo("The database is up to date.")
 

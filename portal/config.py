@@ -7,6 +7,7 @@ Settings come from the environment, then from `.env` in `DATA_DIR`, then from `.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from zoneinfo import ZoneInfo
 from dotenv import dotenv_values
 from flask import current_app
 from limits import parse_many
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MINIMUM_SECRET_LENGTH = 32
@@ -171,6 +174,23 @@ class Settings:
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
         self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
+        self._check_database("DATABASE_URL", self.database)
+        self._check_database("QUEUE_URL", self.queue)
+        counts = urlsplit(self.rate_limit_url).scheme
+        if counts not in {"memory", "redis", "rediss"}:
+            raise ConfigurationError("RATE_LIMIT_URL must be memory://, or start with redis:// or rediss://.")
+        if counts != "memory" and find_spec("redis") is None:
+            raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
+
+    @staticmethod
+    def _check_database(name: str, address: str) -> None:
+        """Check an address without telling it, for it may hold a password."""
+        try:
+            driver = make_url(address).drivername
+        except (ArgumentError, ValueError):
+            driver = None
+        if driver not in {"sqlite", "postgresql", "postgresql+psycopg"}:
+            raise ConfigurationError(f"{name} must be sqlite:////path/to/file or postgresql+psycopg://user:password@host/database.")
 
     def _check_words(self) -> None:
         if self.log_level not in LOG_LEVELS:

@@ -17,7 +17,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 BUSY_TIMEOUT_MS = 10_000
 # A lock that others held for too long, a server that is away, or a pool with no connection left.
 NO_ANSWER = (OperationalError, PoolTimeout)
+# That, or a database without our tables (which SQLite calls an operational error too).
+UNUSABLE = (*NO_ANSWER, ProgrammingError)
 _IN_TRANSACTION = "portal_in_transaction"
 _AFTER_COMMIT = "portal_after_commit"
 _BEGIN_IMMEDIATE = {"portal_begin": "BEGIN IMMEDIATE"}

@@ -47,6 +47,12 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
         ({"PROXY_HOPS": "-1"}, "PROXY_HOPS"),
         ({"SIGN_IN_LIMIT": "a few"}, "SIGN_IN_LIMIT"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"DATABASE_URL": "portal.db"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://user@db.example.org/portal"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql+psycopg://user@db.example.org:port/portal"}, "DATABASE_URL"),
+        ({"QUEUE_URL": "amqp://queue.example.org"}, "QUEUE_URL"),
+        ({"RATE_LIMIT_URL": "memcached://127.0.0.1"}, "RATE_LIMIT_URL"),
+        ({"RATE_LIMIT_URL": "redis://127.0.0.1"}, "RATE_LIMIT_URL.*pip install redis"),
         ({"DEFAULT_TIME_ZONE": "Mars/Olympus"}, "DEFAULT_TIME_ZONE"),
         ({"STORAGE_URL": "ftp://builds.example.org"}, "STORAGE_URL"),
     ],
@@ -54,6 +60,12 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
 def test_an_unsafe_setting_is_refused_by_name(given: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         load({**SAFE, **given})
+
+
+def test_a_refused_database_address_is_not_told() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load({**SAFE, "DATABASE_URL": "postgres://user:a-password@db.example.org/portal"})
+    assert "a-password" not in str(refused.value)
 
 
 def test_the_environment_wins_over_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
