@@ -268,6 +268,8 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECURITY_POST_VERIFY_VIEW": "account.security",
         "SECURITY_API_ENABLED_METHODS": ["session"],
         "SECURITY_STATIC_FOLDER": None,
+        # Names without values. Flask-Security's own default says True, which Werkzeug writes out: "no-store=True" says nothing.
+        "SECURITY_CACHE_CONTROL": {"private": None, "no-store": None},
         # The outbox renders our own templates.
         "SECURITY_EMAIL_PLAINTEXT": False,
         "SECURITY_EMAIL_HTML": False,

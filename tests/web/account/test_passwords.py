@@ -51,7 +51,8 @@ def test_the_outbox_holds_no_link_and_each_mail_gets_one_when_it_is_sent(app: Fl
 def test_a_reset_works_once_ends_all_sessions_and_is_told_by_mail(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
     alice = sign_in(cast.alice)
     link = ask_for_link(app, cast.alice)
-    assert client.get(link).status_code == 200
+    page = client.get(link)
+    assert (page.status_code, page.headers["Cache-Control"]) == (200, "private, no-store")
     answer = send(client, link, password=NEW, password_confirm=NEW)
     assert (answer.status_code, answer.location) == (302, "/sign-in")
     assert alice.get("/account/").status_code == 302
