@@ -1,5 +1,7 @@
 # The commands everybody uses. Each works from a fresh clone.
 PYTHON ?= python3
+# Port of `make run`. Not from the environment, where PORT may mean something else: make run PORT=8080
+PORT := 8000
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,7 +24,7 @@ $(DEV_STAMP): $(STAMP) requirements-dev.txt
 	touch $@
 
 run: install
-	$(BIN)/portal demo
+	$(BIN)/portal demo --port $(PORT)
 
 test: $(DEV_STAMP)
 	tests/install-system-packages
