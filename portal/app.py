@@ -28,7 +28,7 @@ from portal.products import staff as products_staff
 from portal.releases import announcements as release_announcements
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import errors, filters, frame, guards, headers, health, icons
+from portal.web import errors, filters, frame, guards, headers, health, icons, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -108,6 +108,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.init_app(app, settings)
     errors.init_app(app)
     filters.init_app(app, settings)
+    urls.init_app(app)
     frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
     rendering.init_app(app)
     checks.init_app(app, settings)

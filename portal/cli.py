@@ -35,7 +35,7 @@ class PortalGroup(click.Group):
             cause = error.__cause__ if isinstance(error, Busy) else error
             reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
             raise click.ClickException(
-                f"The database cannot be used: {reason}. Is it there, and has `portal db upgrade` been run?"
+                f"The database cannot be used: {reason}. Try again; if it stays so, is it there, and has `portal db upgrade` been run?"
             ) from error
         except (PortalError, ConfigurationError) as error:
             raise click.ClickException(str(error)) from error

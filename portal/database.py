@@ -98,6 +98,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             prepare_sqlite(db.engine)
+        else:
+            prepare_postgresql(db.engine)
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
@@ -113,6 +115,16 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     else:
         options["pool_pre_ping"] = True
     return options
+
+
+def prepare_postgresql(engine: sa.Engine) -> None:
+    """Wait for a lock as long as on SQLite, and no longer: one that somebody forgot must not hold all threads."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+        connection.commit()
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:

@@ -5,12 +5,13 @@ two equal.
 """
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import lazyload
 
+from portal.account.contracts import seats_of
 from portal.account.models import Contact, Contract, Term, User
 from portal.clock import civil_date
 from portal.database import db
@@ -57,15 +58,6 @@ class Decision:
         return self.reason in {Reason.EXPIRED, Reason.CANCELLED, Reason.SUSPENDED}
 
 
-@dataclass(frozen=True)
-class _Claim:
-    """One seat of the person, with what decides whether it counts."""
-
-    contact: Contact
-    contract: Contract
-    terms: tuple[Term, ...]
-
-
 def decide(person: User | None, benefit: Benefit, product: Product, now: datetime, *, contact_id: int | None = None) -> Decision:
     """Answer whether `person` may have `benefit` of `product` at `now`, reading the database afresh.
 
@@ -88,20 +80,23 @@ def decide(person: User | None, benefit: Benefit, product: Product, now: datetim
         return Decision(False, Reason.SIGNED_OUT)
     if not person.active:
         return Decision(False, Reason.ACCOUNT_CLOSED)
-    claims = [claim for claim in _claims(person) if contact_id in {None, claim.contact.id}]
-    if not claims:
+    seats = [seat for seat in seats_of(person) if contact_id in {None, seat.id}]
+    if not seats:
         return Decision(False, _reason_without_seat(person))
-    return max((_judge(claim, product.id, now) for claim in claims), key=_progress)
+    return max((_judge(seat, product.id, now) for seat in seats), key=_progress)
 
 
-def decide_by_product(person: User, benefit: Benefit, now: datetime) -> dict[int, Decision]:
-    """Answer as `decide` does for each product of which the person ever held a seat, by product id, in one statement."""
+def decide_by_product(person: User, benefit: Benefit, now: datetime, seats: Sequence[Contact] | None = None) -> dict[int, Decision]:
+    """Answer as `decide` does for each product of which the person ever held a seat, by product id, in one statement.
+
+    `seats` are those of `seats_of`, for callers that have just asked for them.
+    """
     if not person.active:
         return {}
-    claims: dict[int, list[_Claim]] = {}
-    for claim in _claims(person):
-        claims.setdefault(claim.contract.product_id, []).append(claim)
-    return {product_id: max((_judge(claim, product_id, now) for claim in its), key=_progress) for product_id, its in claims.items()}
+    by_product: dict[int, list[Contact]] = {}
+    for seat in seats_of(person) if seats is None else seats:
+        by_product.setdefault(seat.contract.product_id, []).append(seat)
+    return {product_id: max((_judge(seat, product_id, now) for seat in its), key=_progress) for product_id, its in by_product.items()}
 
 
 def decide_for_any(person: User, benefit: Benefit, now: datetime) -> Decision:
@@ -111,31 +106,10 @@ def decide_for_any(person: User, benefit: Benefit, now: datetime) -> Decision:
     """
     if not person.active:
         return Decision(False, Reason.ACCOUNT_CLOSED)
-    claims = _claims(person)
-    if not claims:
+    seats = seats_of(person)
+    if not seats:
         return Decision(False, _reason_without_seat(person))
-    return max((_judge(claim, claim.contract.product_id, now) for claim in claims), key=_progress)
-
-
-# Built once: each page and each byte range of a beta asks it. The contact's person is at hand already.
-_CLAIMS = (
-    sa.select(Contact, Contract, Term)
-    .join(Contract, Contact.contract_id == Contract.id)
-    .outerjoin(Term, Term.contract_id == Contract.id)
-    .where(Contact.user_id == sa.bindparam("person_id"))
-    .options(lazyload(Contact.user))
-    .order_by(Contact.id, Term.starts_on)
-)
-
-
-def _claims(person: User) -> list[_Claim]:
-    rows = db.session.execute(_CLAIMS, {"person_id": person.id}).all()
-    terms: dict[int, list[Term]] = {}
-    seats: dict[int, tuple[Contact, Contract]] = {}
-    for contact, contract, term in rows:
-        seats[contact.id] = contact, contract
-        terms.setdefault(contact.id, []).extend([term] if term is not None else [])
-    return [_Claim(contact, contract, tuple(terms[key])) for key, (contact, contract) in seats.items()]
+    return max((_judge(seat, seat.contract.product_id, now) for seat in seats), key=_progress)
 
 
 def _reason_without_seat(person: User) -> Reason:
@@ -145,13 +119,13 @@ def _reason_without_seat(person: User) -> Reason:
     return Reason.NOT_A_CONTACT if db.session.scalar(contracts) else Reason.NO_CONTRACT
 
 
-def _judge(claim: _Claim, product_id: int, now: datetime) -> Decision:
-    contract = claim.contract
+def _judge(seat: Contact, product_id: int, now: datetime) -> Decision:
+    contract = seat.contract
 
     def refuse(reason: Reason, ended_on: date | None = None) -> Decision:
-        return Decision(False, reason, contract.id, claim.contact.id, ended_on)
+        return Decision(False, reason, contract.id, seat.id, ended_on)
 
-    if claim.contact.released_at is not None:
+    if seat.released_at is not None:
         return refuse(Reason.SEAT_RELEASED)
     if contract.product_id != product_id:
         return refuse(Reason.WRONG_PRODUCT)
@@ -160,9 +134,9 @@ def _judge(claim: _Claim, product_id: int, now: datetime) -> Decision:
     if contract.cancelled_at is not None:
         return refuse(Reason.CANCELLED)
     today = civil_date(now, contract.time_zone)
-    if any(term.starts_on <= today <= term.ends_on for term in claim.terms):
-        return Decision(True, None, contract.id, claim.contact.id)
-    past = [term.ends_on for term in claim.terms if term.ends_on < today]
+    if any(term.starts_on <= today <= term.ends_on for term in contract.terms):
+        return Decision(True, None, contract.id, seat.id)
+    past = [term.ends_on for term in contract.terms if term.ends_on < today]
     return refuse(Reason.EXPIRED, max(past)) if past else refuse(Reason.NOT_STARTED)
 
 

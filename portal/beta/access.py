@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import contains_eager, selectinload
+from sqlalchemy.orm import contains_eager, joinedload
 
-from portal.account.entitlements import Benefit, Decision, decide, entitled_products
+from portal.account.contracts import seats_of
+from portal.account.entitlements import Benefit, Decision, decide, decide_by_product, entitled_products
 from portal.account.models import Contract, Organization, User
 from portal.clock import civil_date
 from portal.database import db
@@ -50,6 +51,16 @@ def open_products(person: User, now: datetime) -> list[Product]:
     return all_products() if is_beta_staff(person) else entitled_products(person, now)
 
 
+def zones_of(person: User, now: datetime) -> dict[int, str]:
+    """Return the zone in which days end for `person`, for each product they are entitled to, by product id."""
+    seats = seats_of(person)
+    zones = {seat.contract_id: seat.contract.time_zone for seat in seats}
+    decisions = decide_by_product(person, Benefit.BETAS, now, seats)
+    return {
+        product_id: zones[decision.contract_id] for product_id, decision in decisions.items() if decision.contract_id and decision.allowed
+    }
+
+
 def party_of(decision: Decision) -> Party | None:
     """Return the party of an allowed decision, None for staff."""
     if decision.contract_id is None:
@@ -71,7 +82,7 @@ _BETAS = (
         Release.channel == Channel.BETA,
         Release.state == ReleaseState.PUBLISHED,
     )
-    .options(contains_eager(Release.product), selectinload(Release.builds))
+    .options(contains_eager(Release.product), joinedload(Release.builds))
     .order_by(Product.name, Release.version_key.desc())
 )
 
@@ -81,7 +92,7 @@ def current_betas(products: list[Product], stable: dict[int, Release]) -> list[R
 
     A beta whose final version is out, or a later one, is left out; `stable` is the newest stable release by product id.
     """
-    betas = db.session.scalars(_BETAS, {"products": [product.id for product in products]})
+    betas = db.session.scalars(_BETAS, {"products": [product.id for product in products]}).unique()
     return [beta for beta in betas if beta.product_id not in stable or stable[beta.product_id].version_key < beta.version_key]
 
 

@@ -40,10 +40,11 @@ def index() -> ResponseReturnValue:
             page = render_template("beta/closed.html", reason_text=reason, who_can_fix=who_can_fix, stable=list(stable.values()))
             return page, HTTPStatus.FORBIDDEN
     betas = access.current_betas(products, stable)
+    zones = access.zones_of(current_user, now)
     return render_template(
         "beta/index.html",
         betas=betas,
-        expired={beta.id for beta in betas if access.has_expired(beta, current_settings().default_time_zone, now)},
+        expired={beta.id for beta in betas if access.has_expired(beta, zones.get(beta.product_id, _zone(None)), now)},
         shipped=[stable[product.id] for product in products if product.id in stable],
     )
 

@@ -14,12 +14,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from packaging.version import InvalidVersion, Version
 
 from portal.account.entitlements import Benefit, Decision, decide_by_product, decide_for_any
-from portal.account.models import User
+from portal.account.models import Contact, User
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.feedback.models import Item, Status, StatusChange, Visibility
@@ -60,6 +61,15 @@ class Viewer:
         return frozenset(self.lapses)
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """What VISIBLE and STATUS_SHOWN ask for."""
+        return {
+            "entitled_products": list(self.contracts),
+            "lapsed_products": list(self.lapses),
+            "reader_organization": self.person.organization_id,
+        }
+
+    @property
     def may_read(self) -> bool:
         return self.staff or bool(self.contracts) or bool(self.lapsed)
 
@@ -71,13 +81,13 @@ class Viewer:
         return contract_id
 
 
-def viewer_of(person: User, now: datetime) -> Viewer:
-    """Return how `person` stands to the board at `now`, reading the database afresh."""
+def viewer_of(person: User, now: datetime, seats: Sequence[Contact] | None = None) -> Viewer:
+    """Return how `person` stands to the board at `now`, reading the database afresh, unless their `seats` were just read."""
     if person.is_staff and person.active:
         return Viewer(person, staff=True)
     contracts: dict[int, int] = {}
     lapses: dict[int, Decision] = {}
-    for product_id, decision in decide_by_product(person, Benefit.FEEDBACK, now).items():
+    for product_id, decision in decide_by_product(person, Benefit.FEEDBACK, now, seats).items():
         if decision.allowed and decision.contract_id is not None:
             contracts[product_id] = decision.contract_id
         elif decision.lapsed:
@@ -96,27 +106,32 @@ def products_of(viewer: Viewer) -> list[Product]:
     return list(db.session.scalars(products if viewer.staff else products.where(Product.id.in_({*viewer.contracts, *viewer.lapses}))))
 
 
-def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
-    """The one predicate: whether an Item is visible to the viewer (see the module's docstring)."""
-    if viewer.staff:
-        return sa.true()
-    board: sa.ColumnElement[bool] = Item.product_id.in_(viewer.contracts)
-    if viewer.lapsed:
-        board = sa.or_(board, sa.and_(Item.product_id.in_(viewer.lapsed), sa.not_(about_beta())))
-    return sa.and_(board, sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == viewer.organization_id))
-
-
 def about_beta() -> sa.ColumnElement[bool]:
     """Whether an Item was written about a beta."""
     return sa.exists().where(Release.id == Item.release_id, Release.channel == Channel.BETA)
 
 
+# The one predicate (see the module's docstring) and the status as it is read, for `Viewer.parameters`. Built once, since
+# every list, count and address asks them.
+_LAPSED = Item.product_id.in_(sa.bindparam("lapsed_products", expanding=True))
+VISIBLE = sa.and_(
+    sa.or_(Item.product_id.in_(sa.bindparam("entitled_products", expanding=True)), sa.and_(_LAPSED, sa.not_(about_beta()))),
+    sa.or_(
+        Item.visibility == Visibility.SUBSCRIBERS,
+        Item.organization_id == sa.bindparam("reader_organization", type_=sa.Integer()),
+    ),
+)
+STATUS_SHOWN = sa.case((sa.and_(Item.status == Status.IN_BETA, _LAPSED), sa.literal(Status.PLANNED, Item.status.type)), else_=Item.status)
+
+
+def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """Whether an Item is visible to the viewer: VISIBLE with the viewer's values; for staff, always."""
+    return sa.true() if viewer.staff else VISIBLE.params(viewer.parameters)
+
+
 def status_shown_to(viewer: Viewer) -> sa.SQLColumnExpression[Status]:
     """The status of an Item as the viewer reads it, so that no filter and no count says more than the page."""
-    if not viewer.lapsed:
-        return Item.status
-    hidden = sa.and_(Item.status == Status.IN_BETA, Item.product_id.in_(viewer.lapsed))
-    return sa.case((hidden, sa.literal(Status.PLANNED, Item.status.type)), else_=Item.status)
+    return STATUS_SHOWN.params(viewer.parameters) if viewer.lapsed else Item.status
 
 
 def show_status(viewer: Viewer, product_id: int, status: Status, version: str) -> tuple[Status, str]:

@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import contains_eager
 
-from portal.account.contracts import Standing, contracts_of, standing
+from portal.account.contracts import Standing, contracts_of, seats_of, standing
 from portal.account.entitlements import Benefit, decide_for_any, explain
 from portal.account.invitations import SeatState, seat_states
 from portal.account.models import Contact, Contract, User
 from portal.beta import terms
-from portal.beta.access import current_betas, has_expired
+from portal.beta.access import has_expired
 from portal.database import db
-from portal.feedback.access import Viewer, show_status, status_shown_to, viewer_of, visible_to
+from portal.feedback.access import STATUS_SHOWN, VISIBLE, Viewer, show_status, viewer_of
 from portal.feedback.models import Item, Status, Vote
 from portal.notices.models import Subscription, Topic
 from portal.products.models import Product
-from portal.releases.catalog import newest_stable
-from portal.releases.models import Release
+from portal.releases.catalog import newest_published
+from portal.releases.models import Channel, Release
 
 LATEST_ITEMS = 5
 
@@ -88,17 +89,19 @@ class Dashboard:
 
 def assemble(person: User, now: datetime) -> Dashboard:
     """Gather the home page of `person` at `now`."""
-    contracts = contracts_of(person)
+    held = seats_of(person)
+    contracts = contracts_of(person, held)
     seats = _seats(contracts, now)
     cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
     cards.sort(key=lambda card: card.standing.state != "active")
-    viewer = viewer_of(person, now)
-    stable = newest_stable()
+    viewer = viewer_of(person, now, held)
+    newest = newest_published()
+    stable = newest[Channel.STABLE]
     mine = {contract.product_id: contract.product for contract in contracts}
     entitled = {product_id: mine[product_id] for product_id in viewer.contracts}
     return Dashboard(
         contracts=cards,
-        betas=_betas(person, [c for c in contracts if c.id in viewer.contracts.values()], stable, now),
+        betas=_betas(person, [c for c in contracts if c.id in viewer.contracts.values()], newest, now),
         stable=[release for product_id, release in stable.items() if not mine or product_id in mine],
         feedback=_feedback(viewer, contracts),
         topics=_topics(person, entitled),
@@ -106,21 +109,24 @@ def assemble(person: User, now: datetime) -> Dashboard:
     )
 
 
-def _betas(person: User, running: list[Contract], stable: dict[int, Release], now: datetime) -> list[BetaCard]:
-    """The newest beta that still runs of each product under a running contract, as long as its final is not out."""
-    zones = {contract.product_id: contract.time_zone for contract in running}
-    newest: dict[int, Release] = {}
-    for beta in current_betas([contract.product for contract in running], stable):
-        if not has_expired(beta, zones[beta.product_id], now):
-            newest.setdefault(beta.product_id, beta)
-    unread = terms.unaccepted_products(person) if newest else frozenset()
-    return [BetaCard(beta, beta.product_id in unread) for beta in newest.values()]
+def _betas(person: User, running: list[Contract], newest: dict[Channel, dict[int, Release]], now: datetime) -> list[BetaCard]:
+    """The newest beta of each product under a running contract, as long as it runs itself and its final is not out."""
+    betas = []
+    for contract in running:
+        beta, final = (newest[channel].get(contract.product_id) for channel in (Channel.BETA, Channel.STABLE))
+        superseded = beta is not None and final is not None and final.version_key > beta.version_key
+        if beta is not None and not superseded and not has_expired(beta, contract.time_zone, now):
+            betas.append(beta)
+    unread = terms.unaccepted_products(person) if betas else frozenset()
+    return [BetaCard(beta, beta.product_id in unread) for beta in betas]
 
 
 # Built once, as each home page asks it.
 _SEATS = (
     sa.select(Contact)
+    .join(Contact.user)
     .where(Contact.contract_id.in_(sa.bindparam("contracts", expanding=True)), Contact.released_at.is_(None))
+    .options(contains_eager(Contact.user).lazyload(User.organization))
     .order_by(Contact.seat)
 )
 
@@ -134,24 +140,27 @@ def _seats(contracts: list[Contract], now: datetime) -> dict[int, list[Seat]]:
     return seats
 
 
+_VOTED = sa.exists().where(
+    Vote.item_id == Item.id, Vote.contract_id.in_(sa.bindparam("contracts", expanding=True)), Vote.withdrawn_at.is_(None)
+)
+_FEEDBACK = (
+    sa.select(
+        Item.id, Item.title, Item.product_id, Item.status, Item.status_version,
+        sa.func.count().over(),
+        sa.func.count().filter(STATUS_SHOWN == Status.SHIPPED).over(),
+        sa.func.count().filter(STATUS_SHOWN == Status.IN_BETA).over(),
+    )
+    .where(_VOTED, VISIBLE)
+    .order_by(Item.changed_at.desc(), Item.id.desc())
+    .limit(LATEST_ITEMS)
+)  # fmt: skip
+
+
 def _feedback(viewer: Viewer, contracts: list[Contract]) -> FeedbackSummary:
     if not viewer.may_read:
         return FeedbackSummary()
-    voted = sa.exists().where(
-        Vote.item_id == Item.id, Vote.contract_id.in_([contract.id for contract in contracts]), Vote.withdrawn_at.is_(None)
-    )
-    shown = status_shown_to(viewer)
-    rows = db.session.execute(
-        sa.select(
-            Item.id, Item.title, Item.product_id, Item.status, Item.status_version,
-            sa.func.count().over(),
-            sa.func.count().filter(shown == Status.SHIPPED).over(),
-            sa.func.count().filter(shown == Status.IN_BETA).over(),
-        )
-        .where(voted, visible_to(viewer))
-        .order_by(Item.changed_at.desc(), Item.id.desc())
-        .limit(LATEST_ITEMS)
-    ).all()  # fmt: skip
+    values = {"contracts": [contract.id for contract in contracts], **viewer.parameters}
+    rows = db.session.execute(_FEEDBACK, values).all()
     lines = [FeedbackLine(row.id, row.title, *show_status(viewer, row.product_id, row.status, row.status_version)) for row in rows]
     total, shipped, in_beta = rows[0][-3:] if rows else (0, 0, 0)
     return FeedbackSummary(lines, total, shipped, in_beta)

@@ -200,13 +200,16 @@ def _final(outcome: Outcome, now: datetime) -> dict[str, Any]:
 def _deferral(outcome: Outcome, now: datetime) -> dict[str, Any]:
     row = db.session.execute(sa.select(Delivery.attempts, Delivery.give_up_at).where(Delivery.id == outcome.delivery_id)).one()
     next_attempt_at = now + retry_delay(row.attempts + 1, outcome.longest_delay)
-    if now >= row.give_up_at:
+    # The hours count from the first try: while no worker ran, nobody has tried anything.
+    give_up_at = row.give_up_at if row.attempts else now + GIVE_UP_AFTER
+    if now >= give_up_at:
         reason = "given up after 72 hours of trying"
         return {"state": DeliveryState.FAILED, "reason": reason, "settled_at": now, "attempts": row.attempts + 1}
     return {
         "state": DeliveryState.DEFERRED,
         "reason": _cut(outcome.reason, REASON_LENGTH),
-        "next_attempt_at": min(next_attempt_at, row.give_up_at),
+        "next_attempt_at": min(next_attempt_at, give_up_at),
+        "give_up_at": give_up_at,
         "attempts": row.attempts + 1,
     }
 

@@ -1,7 +1,7 @@
 """Finding releases, one or many."""
 
 import sqlalchemy as sa
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from portal.database import db
 from portal.errors import Invalid, NotFound
@@ -13,15 +13,17 @@ from portal.releases.models import Channel, Release, ReleaseState
 VISIBLE = (ReleaseState.PUBLISHED, ReleaseState.WITHDRAWN)
 
 
-_STABLE_KEYS = (
-    sa.select(Release.product_id, sa.func.max(Release.version_key).label("version_key"))
-    .where(Release.channel == Channel.STABLE, Release.state == ReleaseState.PUBLISHED)
-    .group_by(Release.product_id)
+_NEWEST_KEYS = (
+    sa.select(Release.product_id, Release.channel, sa.func.max(Release.version_key).label("version_key"))
+    .where(Release.state == ReleaseState.PUBLISHED)
+    .group_by(Release.product_id, Release.channel)
     .subquery()
 )
 # Built once: the home page, the sign-in page and the list of betas all ask it.
-_NEWEST_STABLE = sa.select(Release).join(
-    _STABLE_KEYS, sa.and_(Release.product_id == _STABLE_KEYS.c.product_id, Release.version_key == _STABLE_KEYS.c.version_key)
+_NEWEST = (
+    sa.select(Release)
+    .join(_NEWEST_KEYS, sa.and_(Release.product_id == _NEWEST_KEYS.c.product_id, Release.version_key == _NEWEST_KEYS.c.version_key))
+    .options(joinedload(Release.builds))
 )
 
 
@@ -71,9 +73,17 @@ def history(product_id: int, channel: Channel, *, below: str | None = None, limi
     return list(db.session.scalars(releases if below is None else releases.where(Release.version_key < _key(below))))
 
 
+def newest_published() -> dict[Channel, dict[int, Release]]:
+    """Return the newest published release of each channel and product with its builds, by product id."""
+    newest: dict[Channel, dict[int, Release]] = {channel: {} for channel in Channel}
+    for release in db.session.scalars(_NEWEST).unique():
+        newest[release.channel][release.product_id] = release
+    return newest
+
+
 def newest_stable() -> dict[int, Release]:
     """Return the newest published stable release of each product that has one, by product id."""
-    return {release.product_id: release for release in db.session.scalars(_NEWEST_STABLE)}
+    return newest_published()[Channel.STABLE]
 
 
 def drafts() -> list[Release]:

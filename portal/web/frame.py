@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Flask, request, url_for
+from flask import Flask, request
 from flask_login import current_user
 
 from portal.config import Settings
+from portal.web.urls import url_for
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,23 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
 
     @app.context_processor
     def add_frame() -> dict[str, Frame]:
-        signed_in = bool(current_user.is_authenticated)
-        staff = signed_in and current_user.is_staff
+        person = current_user._get_current_object()  # the proxy looks the person up on each use
+        signed_in = bool(person.is_authenticated)
+        staff = signed_in and person.is_staff
         frame = Frame(
             vendor_name=settings.vendor_name,
             portal_name=settings.portal_name,
             support_email=settings.support_email,
             home_url=url_for("home.index"),
-            time_zone=(signed_in and current_user.time_zone) or settings.default_time_zone,
+            time_zone=(signed_in and person.time_zone) or settings.default_time_zone,
             time_zone_url=url_for("account.profile"),
             signed_in=signed_in,
             staff=staff,
         )
         if signed_in:
-            organization = current_user.organization
-            frame.account_label = organization.name if organization and not staff else current_user.label
-            frame.account_email = current_user.email
+            organization = person.organization
+            frame.account_label = organization.name if organization and not staff else person.label
+            frame.account_email = person.email
             frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries]
             frame.nav = [_link(entry) for entry in ordered if entry.staff == staff and entry.shown()]
         return {"frame": frame}

@@ -6,6 +6,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from flask import Blueprint, Response, g, url_for
+from markupsafe import Markup
 
 from portal.web.guards import protect, public
 
@@ -66,18 +67,23 @@ def sprite_digest() -> str:
     return hashlib.sha256(build_sprite()).hexdigest()[:12]
 
 
-@blueprint.app_template_global("icon_url")
-def icon_url(name: str) -> str:
-    """The URL of one icon, for `<use href>`.
+@blueprint.app_template_global("icon")
+def icon(name: str) -> Markup:
+    """One icon of the sprite, for the eye alone: the text beside it says the same.
 
     Raises UnknownIcon for a name that is not in ICONS.
     """
-    if name not in ICONS:
-        raise UnknownIcon(f"{name!r} is not in portal.web.icons.ICONS; add it there.")
     sprite_url = g.get("portal_sprite_url")
     if sprite_url is None:  # a page shows dozens of icons
         sprite_url = g.portal_sprite_url = url_for("icons.sprite", digest=sprite_digest())
-    return f"{sprite_url}#{name}"
+    return _draw(sprite_url, name)
+
+
+@lru_cache(maxsize=1024)
+def _draw(sprite_url: str, name: str) -> Markup:
+    if name not in ICONS:
+        raise UnknownIcon(f"{name!r} is not in portal.web.icons.ICONS; add it there.")
+    return Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>').format(sprite_url, name)
 
 
 @blueprint.get("/icons-<digest>.svg")

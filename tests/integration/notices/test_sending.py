@@ -153,6 +153,13 @@ def test_an_address_that_would_break_out_of_its_line_is_never_sent(cast: Cast, e
     assert mail_server.recipients() == [cast.bob]
 
 
+def test_the_hours_count_from_the_first_try_not_from_when_no_worker_ran(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
+    notice_id = enqueue(cast.alice)
+    mail_server.answers[cast.alice] = "451 4.7.1 try again later"
+    deliver_due(now=lambda: NOW + timedelta(hours=100))
+    assert delivery_to(notice_id, cast.alice).state == DEFERRED
+
+
 def test_stopping_gives_back_what_was_not_tried(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
     enqueue(cast.alice, cast.bob, cast.carol)
     deliver_due(now=after(), stopping=lambda: len(mail_server.accepted) == 1)
