@@ -111,27 +111,34 @@ def about_beta() -> sa.ColumnElement[bool]:
     return sa.exists().where(Release.id == Item.release_id, Release.channel == Channel.BETA)
 
 
-# The one predicate (see the module's docstring) and the status as it is read, for `Viewer.parameters`. Built once, since
-# every list, count and address asks them.
-_LAPSED = Item.product_id.in_(sa.bindparam("lapsed_products", expanding=True))
-VISIBLE = sa.and_(
-    sa.or_(Item.product_id.in_(sa.bindparam("entitled_products", expanding=True)), sa.and_(_LAPSED, sa.not_(about_beta()))),
-    sa.or_(
-        Item.visibility == Visibility.SUBSCRIBERS,
-        Item.organization_id == sa.bindparam("reader_organization", type_=sa.Integer()),
-    ),
-)
-STATUS_SHOWN = sa.case((sa.and_(Item.status == Status.IN_BETA, _LAPSED), sa.literal(Status.PLANNED, Item.status.type)), else_=Item.status)
+def _visible(entitled: Any, lapsed: Any, organization: Any) -> sa.ColumnElement[bool]:
+    """The one predicate (see the module's docstring), for values or for parameters that stand for them."""
+    of_the_lapsed = sa.and_(Item.product_id.in_(lapsed), sa.not_(about_beta()))
+    return sa.and_(
+        sa.or_(Item.product_id.in_(entitled), of_the_lapsed),
+        sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == organization),
+    )
+
+
+def _status_shown(lapsed: Any) -> sa.ColumnElement[Status]:
+    hidden = sa.and_(Item.status == Status.IN_BETA, Item.product_id.in_(lapsed))
+    return sa.case((hidden, sa.literal(Status.PLANNED, Item.status.type)), else_=Item.status)
+
+
+# For statements that are built once and run with `Viewer.parameters`.
+_LAPSED: sa.BindParameter[Any] = sa.bindparam("lapsed_products", expanding=True)
+VISIBLE = _visible(sa.bindparam("entitled_products", expanding=True), _LAPSED, sa.bindparam("reader_organization", type_=sa.Integer()))
+STATUS_SHOWN = _status_shown(_LAPSED)
 
 
 def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
-    """Whether an Item is visible to the viewer: VISIBLE with the viewer's values; for staff, always."""
-    return sa.true() if viewer.staff else VISIBLE.params(viewer.parameters)
+    """Whether an Item is visible to the viewer; to staff, always."""
+    return sa.true() if viewer.staff else _visible(list(viewer.contracts), list(viewer.lapses), viewer.organization_id)
 
 
 def status_shown_to(viewer: Viewer) -> sa.SQLColumnExpression[Status]:
     """The status of an Item as the viewer reads it, so that no filter and no count says more than the page."""
-    return STATUS_SHOWN.params(viewer.parameters) if viewer.lapsed else Item.status
+    return _status_shown(list(viewer.lapses)) if viewer.lapsed else Item.status
 
 
 def show_status(viewer: Viewer, product_id: int, status: Status, version: str) -> tuple[Status, str]:

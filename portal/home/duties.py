@@ -34,7 +34,7 @@ class Duties:
 def collect(now: datetime) -> Duties:
     """Gather what waits at `now`."""
     rows = db.session.execute(sa.select(Delivery.state, sa.func.count()).group_by(Delivery.state))
-    states: dict[DeliveryState, int] = dict(rows.tuples().all())
+    states: dict[DeliveryState, int] = dict(rows.all())
     return Duties(
         drafts=_releases(ReleaseState.DRAFT, Release.created_at.desc()),
         unread=_unread(),

@@ -168,4 +168,4 @@ def _only_recipients(notice_ids: Sequence[int]) -> dict[int, str]:
     """Return the address of those notices that go to one person alone."""
     addresses = sa.select(Delivery.notice_id, sa.func.min(Delivery.address)).where(Delivery.notice_id.in_(notice_ids))
     rows = db.session.execute(addresses.group_by(Delivery.notice_id).having(sa.func.count() == 1))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
