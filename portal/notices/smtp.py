@@ -203,4 +203,7 @@ def _reply(code: int, text: bytes | str) -> str:
 
 
 def _words(error: BaseException) -> str:
+    """What went wrong, for staff: the system's own words for a network error, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(f"{type(error).__name__}: {error}".split())
