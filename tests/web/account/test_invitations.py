@@ -12,7 +12,7 @@ from portal import clock
 from portal.account.models import Contact, Contract, Invitation, Organization
 from portal.database import db, transaction
 from tests.cast import PASSWORD, Cast
-from tests.conftest import csrf_token
+from tests.conftest import NOW, csrf_token
 from tests.web.account.pages import SignIn, invite_somebody, link_in_newest, read_user, send, text_of, try_password
 
 NINA = "nina@foods.example.org"
@@ -73,7 +73,7 @@ def test_of_twenty_at_once_one_wins_and_its_password_stands(app: Flask, cast: Ca
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [({"revoked_at": clock.now()}, "withdrawn"), ({"expires_at": clock.now() - timedelta(seconds=1)}, "expired")],
+    [({"revoked_at": NOW}, "withdrawn"), ({"expires_at": NOW - timedelta(seconds=1)}, "expired")],
 )
 def test_a_dead_invitation_says_what_to_do(app: Flask, cast: Cast, client: FlaskClient, values: dict[str, object], text: str) -> None:
     link = invite_somebody(app, cast.other_contract, NINA)
