@@ -20,6 +20,7 @@ from portal.app import create_app
 from portal.config import Settings
 from portal.database import db
 from tests.cast import Cast, assemble
+from tests.smtp import MailServer
 
 SECRET = "a secret for tests only, long enough to pass"
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -106,6 +107,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     with postgres_copy(request.getfixturevalue("postgres"), f"test_{os.getpid()}_{tmp_path.name}"[:60].lower()) as address:
         yield address
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """A real SMTP server on loopback, for tests that send."""
+    server = MailServer().start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

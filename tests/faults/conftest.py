@@ -30,13 +30,6 @@ def today() -> None:
 
 
 @pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    server = MailServer().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def settings(tmp_path: Path, database_url: str, mail_server: MailServer) -> Settings:
     return make_settings(tmp_path, database_url, smtp_url=mail_server.url)
 

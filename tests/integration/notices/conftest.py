@@ -1,6 +1,6 @@
 """A mail server, an app that sends to it, and a small kind of notice to send."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -31,13 +31,6 @@ TEMPLATES = {
     "notices/broken/body.txt": "",
     "notices/broken/body.html": "",
 }
-
-
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
-    server = MailServer().start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
