@@ -5,6 +5,7 @@ Settings come from the environment, then from `.env` in `DATA_DIR`, then from `.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from sqlalchemy.exc import ArgumentError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MINIMUM_SECRET_LENGTH = 32
+# An address that needs no quoting anywhere (dot-atom, RFC 5322, 3.2.3, at a host name).
+ADDRESS = re.compile(r"[A-Za-z0-9_=-]+([.+][A-Za-z0-9_=-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -60,6 +63,10 @@ class Settings:
     vendor_address: str = _setting("", "Postal address at the foot of each mail; many countries ask for one.")
     support_email: str = _setting("support@example.org", "Address that pages and mails send people to when they need a human.")
     mail_from: str = _setting("releases@example.org", "Sender's address of every mail.")
+    mail_return_path: str = _setting(
+        "",
+        "Address that undeliverable mail comes back to, such as bounces@example.org: each mail gets its own, bounces+…@example.org. Empty: MAIL_FROM, and bounces are not read.",
+    )
     mail_reply_to: str = _setting("", "Where replies to mails go. Empty: SUPPORT_EMAIL.")
     default_time_zone: str = _setting("Europe/Berlin", "IANA zone for people who have chosen none, and for new contracts.")
     max_build_bytes: int = _setting(
@@ -173,6 +180,7 @@ class Settings:
             relay.port  # noqa: B018 - reading it checks it
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
+        self._check_return_path()
         self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
         self._check_database("DATABASE_URL", self.database)
         self._check_database("QUEUE_URL", self.queue)
@@ -181,6 +189,16 @@ class Settings:
             raise ConfigurationError("RATE_LIMIT_URL must be memory://, or start with redis:// or rediss://.")
         if counts != "memory" and find_spec("redis") is None:
             raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
+
+    def _check_return_path(self) -> None:
+        """Leave room in 64 octets of local part for what is added per mail: +, an id of up to 19 digits, a point, 16 characters."""
+        local, _, domain = self.mail_return_path.rpartition("@")
+        plain = ADDRESS.fullmatch(self.mail_return_path) is not None
+        if self.mail_return_path and not (plain and len(local) <= 27 and len(domain) <= 189):
+            raise ConfigurationError(
+                f"MAIL_RETURN_PATH is {self.mail_return_path!r}; it must be an address such as bounces@example.org, "
+                "in ASCII, with at most 27 characters before the @."
+            )
 
     @staticmethod
     def _check_database(name: str, address: str) -> None:
