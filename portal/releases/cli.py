@@ -90,7 +90,7 @@ def publish(product: str, version: str) -> None:
     with transaction():
         found = catalog.find_release(product, version)
         now = clock.now()
-        people = audience.count(found, now)
+        people = audience.reach(found, now).reached
         name = _name(publishing.publish_release(found.id, actor=None, now=now))
     click.echo(f"{name} is published. Mails waiting to be sent: {people}.")
 
