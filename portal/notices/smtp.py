@@ -1,12 +1,16 @@
-"""Mail over SMTP (RFC 5321), on Flask-Mail's settings: one connection for many mails, one recipient per mail.
+"""Mail over SMTP (RFC 5321), on Flask-Mail's settings: many mails over a few connections, one recipient per mail.
 
-What an answer means is decided here. 4xx, a dropped connection or silence: try again later. 5xx to the recipient or to the
-message: final. A refusal of ourselves (greeting, log-in, sender) says nothing about the recipient, so it is never final.
+What an answer means for a mail is decided in `smtp_replies`; how a connection is used, in `smtp_channel`.
 """
 
+import contextlib
+import logging
+import select
 import smtplib
 import ssl
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,10 +19,19 @@ from email_validator import EmailNotValidError, validate_email
 from flask_mail import Connection, Mail
 
 from portal.config import Settings
+from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState
+from portal.notices.smtp_channel import Channel, fits_envelope
+from portal.notices.smtp_replies import NOT_BEGUN, Malformed, Replies, Reply, Result, words
+
+__all__ = ["Letter", "Result", "Sender", "Unavailable", "deliverable_form", "flask_mail_config", "probe"]
+
+log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 3
-CLOSING = 421
+GOODBYE_SECONDS = 2
+# A server that refused one connection more is not asked for it again so soon.
+NO_MORE_SECONDS = 60
 
 
 def flask_mail_config(settings: Settings) -> dict[str, object]:
@@ -39,23 +52,60 @@ class Unavailable(Exception):
     """The mail server cannot be used at all now. The text says what it, or the network, answered."""
 
 
+class _Host(smtplib.SMTP):
+    """smtplib's client for greeting, TLS and log-in. A whole reply has to come within the timeout; smtplib would give each byte as long."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        assert self.sock is not None
+        deadline = monotonic() + self.timeout
+        replies = Replies()
+        try:
+            while (reply := replies.next()) is None:
+                self.sock.settimeout(max(deadline - monotonic(), 0.001))
+                data = self.sock.recv(1024)
+                if not data:
+                    raise smtplib.SMTPServerDisconnected("Connection unexpectedly closed")
+                replies.feed(data)
+            if replies.has_more:
+                # After STARTTLS this would be somebody else's text, taken for the server's own.
+                raise smtplib.SMTPServerDisconnected("answered what nobody had asked")
+            self.sock.settimeout(self.timeout)
+        except Malformed as error:
+            self.close()
+            raise smtplib.SMTPServerDisconnected(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+        return reply.code, b"\n".join(line[4:].strip() for line in reply.raw.splitlines())
+
+
+class _TLSHost(_Host, smtplib.SMTP_SSL):
+    """The same over TLS from the first byte."""
+
+
 class TimedConnection(Connection):
     """Flask-Mail's connection with what it leaves out: timeouts, and a check of the server's certificate."""
 
     def __init__(self, mail: Mail, timeout: float) -> None:
         super().__init__(mail)
         self.timeout = timeout
+        self._context: ssl.SSLContext | None = None
+        self._own_name: str | None = None
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
         mail: Any = self.mail
         host: smtplib.SMTP | smtplib.SMTP_SSL
+        # Both take long to find out, so they are kept for the next connection.
+        if self._context is None and (mail.use_ssl or mail.use_tls):
+            self._context = ssl.create_default_context()
         if mail.use_ssl:
-            host = smtplib.SMTP_SSL(mail.server, mail.port, timeout=self.timeout, context=ssl.create_default_context())
+            host = _TLSHost(mail.server, mail.port, self._own_name, timeout=self.timeout, context=self._context)
         else:
-            host = smtplib.SMTP(mail.server, mail.port, timeout=self.timeout)
+            host = _Host(mail.server, mail.port, self._own_name, timeout=self.timeout)
+        self._own_name = host.local_hostname
         try:
             if mail.use_tls:
-                host.starttls(context=ssl.create_default_context())
+                host.starttls(context=self._context)
             if mail.username and mail.password:
                 host.login(mail.username, mail.password)
             host.ehlo_or_helo_if_needed()
@@ -64,114 +114,145 @@ class TimedConnection(Connection):
             raise
         return host
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one mail: sent, deferred, bounced, or failed with a reason of our own."""
-
-    state: DeliveryState
-    reply: str | None = None
-    reason: str | None = None
+    def open(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
+        """Connect, and log in. Raises Unavailable."""
+        try:
+            return self.configure_host()
+        except smtplib.SMTPResponseException as error:
+            raise Unavailable(_line(error.smtp_code, error.smtp_error)) from error
+        except (smtplib.SMTPException, OSError) as error:
+            raise Unavailable(words(error)) from error
 
 
 class Sender:
-    """Sends mails one after another over one connection, opened at the first and again whenever it was dropped.
+    """Sends mails over up to `connections` connections, opened as there are mails for them and again when they were dropped.
 
-    Use as a context manager; leaving it says goodbye to the server.
+    `timeout` is the time in seconds for each reply. Use as a context manager; leaving it says goodbye to the server.
     """
 
-    def __init__(self, mail: Mail, *, envelope_from: str, timeout: float) -> None:
+    def __init__(self, mail: Mail, *, timeout: float, connections: int) -> None:
         self._connection = TimedConnection(mail, timeout)
-        self._envelope_from = envelope_from
-        self._host: smtplib.SMTP | None = None
+        self._timeout = timeout
+        self._most = connections
+        self._channels: list[Channel] = []
+        self._no_more_until = 0.0
+        self._again: deque[Letter] = deque()
+        self._tried_again: set[int] = set()
 
     def __enter__(self) -> "Sender":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._host is not None:
-            try:
-                self._host.quit()
-            except (smtplib.SMTPException, OSError):
-                self._drop()
-            self._host = None
+        for channel in self._channels:
+            channel.say_goodbye()
+        deadline = monotonic() + GOODBYE_SECONDS
+        for channel in self._channels:
+            channel.close(deadline)
+        self._channels.clear()
 
-    def connect(self) -> None:
-        """Open the connection if there is none. Raises Unavailable."""
-        if self._host is None:
-            try:
-                self._host = self._connection.configure_host()
-            except smtplib.SMTPResponseException as error:
-                raise Unavailable(_reply(error.smtp_code, error.smtp_error)) from error
-            except (smtplib.SMTPException, OSError) as error:
-                raise Unavailable(_words(error)) from error
+    def deliver(self, letters: Iterable[Letter]) -> Iterator[list[Result]]:
+        """Send `letters`. Yields what became of them, some at a time and never an empty list.
 
-    def send(self, address: str, message: bytes) -> Answer:
-        """Send `message` (CRLF line ends) to `address` alone.
+        Every list is to be written down before the next is asked for: meanwhile nothing is sent, so that never more than
+        `connections` mails are accepted and not written down. A letter is taken from the iterator when a connection is free
+        for its envelope; its body follows after the next list. Closing the generator drops those that are not sent yet.
 
-        Raises Unavailable if no connection can be made; then nothing was sent.
+        Raises Unavailable if no connection can be made at all. Then no letter without a result was sent.
         """
-        self.connect()
+        source = iter(letters)
+        self._again.clear()
+        self._tried_again.clear()
+        trouble: Unavailable | None = None
         try:
-            return self._attempt(address, message)
-        except _DroppedBefore:
-            # An idle connection the server had closed: nothing was said on it yet, so one new try is safe.
-            self._drop()
-            self.connect()
-        try:
-            return self._attempt(address, message)
-        except _DroppedBefore as error:
-            self._drop()
-            return Answer(DeliveryState.DEFERRED, str(error))
+            while True:
+                try:
+                    self._hand_out(source)
+                except Unavailable as error:
+                    trouble = error
+                busy = [channel for channel in self._channels if channel.is_busy]
+                self._exchange(busy)
+                results = self._collect()
+                if results:
+                    yield results
+                if trouble is not None:
+                    raise trouble
+                if not (busy or results or self._again):
+                    return
+        finally:
+            for channel in self._channels:
+                channel.abandon()
+            self._channels = [channel for channel in self._channels if channel.lost is None]
 
-    def _attempt(self, address: str, message: bytes) -> Answer:
-        host = self._host
-        assert host is not None
-        options = ["SMTPUTF8", "BODY=8BITMIME"] if not address.isascii() else []
-        if options and not host.has_extn("smtputf8"):
-            return Answer(DeliveryState.FAILED, reason="mail server takes no such address (no SMTPUTF8)")
-        try:
-            code, text = host.mail(self._envelope_from, options)
-        except (smtplib.SMTPServerDisconnected, OSError) as error:
-            raise _DroppedBefore(_words(error)) from error
-        try:
-            if code != 250:
-                return self._refused(code, text, final=False)
-            code, text = host.rcpt(address)
-            if code not in {250, 251}:
-                return self._refused(code, text, final=True)
-            code, text = host.data(message)
-        except smtplib.SMTPDataError as error:
-            return self._refused(error.smtp_code, error.smtp_error, final=True)
-        except (smtplib.SMTPException, OSError) as error:
-            self._drop()
-            return Answer(DeliveryState.DEFERRED, _words(error))
-        return Answer(DeliveryState.SENT, _reply(code, text)) if code == 250 else self._refused(code, text, final=True)
+    def _hand_out(self, source: Iterator[Letter]) -> None:
+        """Give each free connection a mail to begin, and open more as there are mails for them. Raises Unavailable."""
+        # What a dropped connection left goes over a new one: others may have been idle as long, and be as dead.
+        while self._again and self._may_connect:
+            self._connect(self._again.popleft())
+        for channel in self._channels:
+            if channel.is_free:
+                letter = self._again.popleft() if self._again else next(source, None)
+                if letter is None:
+                    return
+                channel.begin(letter)
+        while self._may_connect:
+            letter = next(source, None)
+            if letter is None:
+                return
+            self._connect(letter)
 
-    def _refused(self, code: int, text: bytes | str, *, final: bool) -> Answer:
-        self._reset(code)
-        bounced = final and 500 <= code <= 599
-        return Answer(DeliveryState.BOUNCED if bounced else DeliveryState.DEFERRED, _reply(code, text))
+    @property
+    def _may_connect(self) -> bool:
+        return not self._channels or (len(self._channels) < self._most and monotonic() >= self._no_more_until)
 
-    def _reset(self, code: int) -> None:
-        """Make the connection ready for the next mail, or let it go."""
-        assert self._host is not None
-        if code in {CLOSING, -1}:
-            self._drop()
+    def _connect(self, letter: Letter) -> None:
+        """Open a connection for a mail. If there are others, the mail can wait for one of them; if not, raises Unavailable."""
+        try:
+            channel = Channel(self._connection.open(), self._timeout)
+        except Unavailable as error:
+            if not self._channels:
+                raise
+            log.info("going on with %s connections, the mail server refused one more: %s", len(self._channels), error)
+            self._no_more_until = monotonic() + NO_MORE_SECONDS
+            self._again.append(letter)
             return
-        try:
-            self._host.rset()
-        except (smtplib.SMTPException, OSError):
-            self._drop()
+        self._channels.append(channel)
+        channel.begin(letter)
 
-    def _drop(self) -> None:
-        if self._host is not None:
-            self._host.close()
-            self._host = None
+    @staticmethod
+    def _exchange(channels: list[Channel]) -> None:
+        """Write on all channels, then read until each has its replies or has been waited for long enough."""
+        for channel in channels:
+            channel.write()
+        waiting = {channel.fileno: channel for channel in channels if channel.lost is None}
+        poller = select.poll()
+        for fileno in waiting:
+            poller.register(fileno, select.POLLIN)
+        while waiting:
+            patience = min(channel.deadline for channel in waiting.values()) - monotonic()
+            readable = poller.poll(max(patience, 0) * 1000)
+            finished = [fileno for fileno, _ in readable if waiting[fileno].receive()]
+            if not readable:
+                late = [fileno for fileno, channel in waiting.items() if monotonic() >= channel.deadline]
+                for fileno in late:
+                    waiting[fileno].give_up()
+                finished += late
+            for fileno in finished:
+                poller.unregister(fileno)
+                del waiting[fileno]
 
-
-class _DroppedBefore(Exception):
-    """The connection was gone before this mail was begun."""
+    def _collect(self) -> list[Result]:
+        """Return the results of all channels; what a lost one left unsaid is tried once more."""
+        results: list[Result] = []
+        for channel in self._channels:
+            results += channel.take_results()
+            for letter in channel.unsaid:
+                if letter.delivery_id in self._tried_again:
+                    results.append(Result(letter.delivery_id, DeliveryState.DEFERRED, channel.lost, NOT_BEGUN))
+                else:
+                    self._tried_again.add(letter.delivery_id)
+                    self._again.append(letter)
+        self._channels = [channel for channel in self._channels if channel.lost is None]
+        return results
 
 
 def deliverable_form(address: str) -> str | None:
@@ -179,8 +260,7 @@ def deliverable_form(address: str) -> str | None:
 
     A non-ASCII local part stays, for servers with SMTPUTF8. Returns None for what is no address.
     """
-    local, _, domain = address.rpartition("@")
-    if not local or not domain or not address.isprintable() or set(address) & set(" <>"):
+    if not fits_envelope(address):
         return None
     if address.isascii():
         return address
@@ -193,17 +273,11 @@ def deliverable_form(address: str) -> str | None:
 
 def probe(mail: Mail) -> None:
     """Raise Unavailable if the mail server cannot be connected to (and logged in to) within seconds."""
-    with Sender(mail, envelope_from="", timeout=PROBE_SECONDS) as sender:
-        sender.connect()
+    host = TimedConnection(mail, PROBE_SECONDS).open()
+    with contextlib.suppress(smtplib.SMTPException, OSError):
+        host.quit()
 
 
-def _reply(code: int, text: bytes | str) -> str:
-    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return " ".join(f"{code} {words}".split())
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong, for staff: the system's own words for a network error, without its number."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def _line(code: int, text: bytes | str) -> str:
+    raw = text if isinstance(text, bytes) else text.encode()
+    return Reply(code, b"%d %s" % (code, b" ".join(raw.split()))).line
