@@ -54,6 +54,9 @@ class Settings:
         "smtp://localhost:25", "Mail relay: smtp://, smtp+starttls:// or smtps://, with user:password@ where it asks for a log-in."
     )
     smtp_timeout: int = _setting(30, "Seconds to wait for any answer of the mail relay.", at_least=1)
+    smtp_connections: int = _setting(
+        4, "Connections to the mail relay that a worker sends over side by side, and mails it sends per commit.", at_least=1
+    )
     public_url: str = _setting(
         "http://127.0.0.1:8000", "Address people reach the portal at. Links in mails are built on it, whatever the Host header says."
     )
