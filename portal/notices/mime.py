@@ -6,28 +6,68 @@ mail program follows, and takes milliseconds for each mail.
 
 import base64
 import binascii
+import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
 from email.utils import quote
+from functools import lru_cache
+from typing import NamedTuple
 
 CRLF = "\r\n"
+SOFT_BREAK = "=\r\n"
 LINE_LENGTH = 76
 ENCODED_BYTES = 39
-LONGEST_NAME = 400
+LONGEST_QUOTED_NAME = 64
+LONGEST_LOCAL_PART = 64
+LONGEST_ADDRESS = 254
 _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+
+
+class Letter(NamedTuple):
+    """A mail ready to be sent: to `address` alone, and back to `return_path` if it cannot be delivered."""
+
+    delivery_id: int
+    address: str
+    return_path: str
+    message: bytes
+
+
+def is_plain_address(text: str) -> bool:
+    """Whether `text` is one address that needs no quotes in a header, its domain in ASCII: dot-atom "@" labels (RFC 5322, 3.4.1).
+
+    Quoted local parts and address literals are lawful and hardly ever meant; a comma or a bracket would make two of one.
+    """
+    return (
+        len(text) <= LONGEST_ADDRESS
+        and _ADDRESS.fullmatch(text) is not None
+        and text.index("@") <= LONGEST_LOCAL_PART
+        and (text.isascii() or text.isprintable())
+    )
 
 
 def one_line(text: str) -> str:
     """Return `text` as one line: line breaks, NUL and other control characters become spaces, runs of spaces one."""
-    return " ".join("".join(" " if unicodedata.category(c) in _BREAKING else c for c in text).split())
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(c) in _BREAKING else c for c in text)
+    return " ".join(text.split())
 
 
+def line_feeds(text: str) -> str:
+    """Return `text` with all line ends as `\\n`, and without NUL."""
+    if "\r" in text or "\x00" in text:
+        return text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
+    return text
+
+
+@lru_cache(maxsize=256)
 def unstructured(name: str, text: str) -> str:
     """Return the value of a header of free text, such as Subject: folded, and encoded (RFC 2047) where plain ASCII will not do."""
     text = one_line(text)
     if not text.isascii() or "=?" in text or any(len(word) > LINE_LENGTH for word in text.split()):
-        return _encoded_words(text)
+        return encoded_words(text)
     lines = textwrap.wrap(f"{name}: {text}", LINE_LENGTH, break_on_hyphens=False)
     return f"{CRLF} ".join(lines).removeprefix(f"{name}:").lstrip()
 
@@ -37,37 +77,30 @@ def mailbox(name: str, address: str) -> str:
     name = one_line(name)
     if not name:
         return address
-    if name.isascii() and "=?" not in name and len(name) <= LONGEST_NAME:
-        return f'"{quote(name)}" <{address}>'
-    return f"{_encoded_words(name)}{CRLF} <{address}>"
+    if name.isascii() and "=?" not in name and len(name) <= LONGEST_QUOTED_NAME:
+        shown = f'"{quote(name)}"'
+        fold = "" if len(shown) + len(address) < LINE_LENGTH - len("Reply-To: <>") else CRLF
+        return f"{shown}{fold} <{address}>"
+    return f"{encoded_words(name)}{CRLF} <{address}>"
 
 
-def _encoded_words(text: str) -> str:
+def encoded_words(text: str) -> str:
     """Return `text` as encoded words of at most 75 characters, none of which cuts a character (RFC 2047, 2 and 5)."""
     chunks = [""]
+    size = 0
     for character in text:
-        if len((chunks[-1] + character).encode()) > ENCODED_BYTES:
+        length = len(character.encode("utf-8", "replace"))
+        if size + length > ENCODED_BYTES:
             chunks.append("")
+            size = 0
         chunks[-1] += character
-    return f"{CRLF} ".join(f"=?utf-8?b?{base64.b64encode(chunk.encode()).decode()}?=" for chunk in chunks)
+        size += length
+    return f"{CRLF} ".join(f"=?utf-8?b?{base64.b64encode(chunk.encode('utf-8', 'replace')).decode()}?=" for chunk in chunks)
 
 
-def compose(headers: Sequence[tuple[str, str]], text: str, html: str, boundary: str) -> bytes:
-    """Return the whole mail, 7-bit but for addresses that are not.
+def quoted_printable(text: str) -> bytes:
+    """Return `text`, whose line ends are `\\n`, for transport: lines of at most 76 characters, the last of at most 75 (RFC 2045, 6.7).
 
-    `boundary` may hold "=_", which quoted-printable text never does, so it cannot occur in a part.
+    What is encoded in pieces is whole again when a soft break stands between them.
     """
-    lines = [f"{name}: {value}" for name, value in headers]
-    lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', "", ""]
-    head = CRLF.join(lines).encode()
-    return b"".join((
-        head, _part(boundary, "plain", text), _part(boundary, "html", html), f"--{boundary}--{CRLF}".encode(),
-    ))  # fmt: skip
-
-
-def _part(boundary: str, subtype: str, content: str) -> bytes:
-    head = CRLF.join((
-        f"--{boundary}", f'Content-Type: text/{subtype}; charset="utf-8"', "Content-Transfer-Encoding: quoted-printable", "", "",
-    ))  # fmt: skip
-    normal = "\r\n".join(content.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n").split("\n"))
-    return head.encode() + binascii.b2a_qp(normal.encode("utf-8", "replace"), istext=True) + CRLF.encode()
+    return binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True).replace(b"\n", b"\r\n")
