@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from email_validator import EmailNotValidError, validate_email
+
 from portal.errors import Invalid
 
 # Format characters that reorder or hide text (RTL override and its kin) make one name look like another.
@@ -36,6 +38,18 @@ def clean_line(text: str, field: str, limit: int, *, required: bool = True) -> s
     if len(text) > limit:
         raise Invalid(f"The {label} has {len(text)} characters; {limit} is the most.", field)
     return text
+
+
+def clean_address(text: str, field: str = "email") -> str:
+    """Return an email address the way addresses are stored: syntactically valid, without display name or quoting, in lower case.
+
+    Raises Invalid for anything else, so that one address can never be read as two, or as a header.
+    """
+    address = clean_line(text, field, 254)
+    try:
+        return validate_email(address, check_deliverability=False).normalized.lower()
+    except EmailNotValidError as error:
+        raise Invalid(f"{address} is no email address we can write to. {error}", field) from None
 
 
 def clean_text(text: str, field: str, limit: int, *, required: bool = True) -> str:

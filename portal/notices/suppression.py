@@ -1,29 +1,129 @@
-"""Addresses that mail must not go to. Looked up at the second of sending."""
+"""Addresses that mail must not go to: added when the address turns out to be gone, or by staff; lifted by staff, or by the person
+who confirms it anew. Looked up at the second of sending. Addresses are kept in lower case, as people's are.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from portal import audit
+from portal.audit import Actor
 from portal.database import db, insert
-from portal.notices.models import Suppression
+from portal.errors import Conflict, NotFound
+from portal.notices.models import Delivery, Notice, Suppression, SuppressionCause
+from portal.text import clean_address, clean_line
+
+PAGE = 50
+REASON_LENGTH = 200
 
 
-def add(address: str, reason: str, *, now: datetime) -> None:
-    """Send no more mail to `address`. The first reason is kept."""
-    values = {"address": address.lower(), "reason": reason[:200], "created_at": now}
-    db.session.execute(insert(Suppression).values(values).on_conflict_do_nothing())
+@dataclass(frozen=True)
+class Listed:
+    """A suppressed address, and the notice that came back from it, if one did."""
+
+    suppression: Suppression
+    notice: Notice | None
 
 
-def lift(address: str) -> bool:
+@dataclass(frozen=True)
+class Page:
+    """Some suppressed addresses, and the key before which the next page begins (None at the end)."""
+
+    rows: Sequence[Listed]
+    next_key: int | None
+
+
+def add(
+    address: str,
+    reason: str,
+    *,
+    now: datetime,
+    cause: SuppressionCause = SuppressionCause.STAFF,
+    delivery_id: int | None = None,
+    actor: Actor | None = None,
+) -> bool:
+    """Send no more mail to `address`. `reason` holds the mail server's words, or those of a member of staff, and is cut to fit.
+
+    Returns whether that is new: of an address that is suppressed already, the first reason is kept.
+    """
+    values = {
+        "address": address.lower(),
+        "cause": cause,
+        "reason": reason[:REASON_LENGTH],
+        "delivery_id": delivery_id,
+        "created_at": now,
+    }
+    added = db.session.scalar(insert(Suppression).values(values).on_conflict_do_nothing().returning(Suppression.id))
+    if added is None:
+        return False
+    details = {"address": values["address"], "cause": cause.value, "reason": values["reason"], "delivery_id": delivery_id}
+    audit.record("address.suppressed", subject_type="suppression", subject_id=added, actor=actor, now=now, **details)
+    return True
+
+
+def add_by_hand(address: str, reason: str, *, actor: Actor, now: datetime) -> str:
+    """Suppress what a member of staff typed, and return the address as it is kept.
+
+    Raises Invalid for what is no address and for a missing or long reason, Conflict for an address that is suppressed already.
+    """
+    address = clean_address(address, "address")
+    reason = clean_line(reason, "reason", REASON_LENGTH)
+    if not add(address, reason, actor=actor, now=now):
+        raise Conflict(f"No mail goes to {address} already. Search for it in the list.")
+    return address
+
+
+def lift(address: str, *, now: datetime, actor: Actor | None = None) -> bool:
     """Let mail go to `address` again. Returns whether it was suppressed."""
-    found = db.session.scalar(sa.delete(Suppression).where(Suppression.address == address.lower()).returning(Suppression.id))
-    return found is not None
+    gone = db.session.execute(
+        sa.delete(Suppression)
+        .where(Suppression.address == address.lower())
+        .returning(Suppression.id, Suppression.address, Suppression.cause, Suppression.reason)
+    ).one_or_none()
+    if gone is None:
+        return False
+    details = {"address": gone.address, "cause": gone.cause.value, "reason": gone.reason}
+    audit.record("address.suppression_lifted", subject_type="suppression", subject_id=gone.id, actor=actor, now=now, **details)
+    return True
 
 
 def suppressed(addresses: Iterable[str]) -> dict[str, str]:
-    """Return those of `addresses` that are suppressed, in lower case, each with the reason."""
+    """Return those of `addresses` that are suppressed, in lower case, each with the reason. One statement."""
     rows = db.session.execute(
         sa.select(Suppression.address, Suppression.reason).where(Suppression.address.in_({address.lower() for address in addresses}))
     )
     return {row.address: row.reason for row in rows}
+
+
+def find(address: str) -> Suppression | None:
+    """Return why and since when `address` is suppressed, None if it is not."""
+    return db.session.scalar(sa.select(Suppression).where(Suppression.address == address.lower()))
+
+
+def get(suppression_id: int) -> Listed:
+    """Return one suppressed address for staff. Raises NotFound: perhaps somebody else has lifted it."""
+    row = db.session.execute(_with_notice().where(Suppression.id == suppression_id)).one_or_none()
+    if row is None:
+        raise NotFound("This address is not suppressed, or not any more.")
+    return Listed(*row)
+
+
+def page(query: str = "", before_id: int | None = None, *, size: int = PAGE) -> Page:
+    """Return the suppressed addresses that hold `query`, latest first, by one statement. `before_id` is the page's key."""
+    wanted = _with_notice().order_by(Suppression.id.desc()).limit(size + 1)
+    if before_id is not None:
+        wanted = wanted.where(Suppression.id < before_id)
+    if query:
+        wanted = wanted.where(Suppression.address.icontains(query, autoescape=True))
+    rows = [Listed(*row) for row in db.session.execute(wanted)]
+    return Page(rows[:size], rows[size - 1].suppression.id if len(rows) > size else None)
+
+
+def _with_notice() -> sa.Select[Suppression, Notice | None]:
+    return (
+        sa.select(Suppression, Notice)
+        .outerjoin(Delivery, Delivery.id == Suppression.delivery_id)
+        .outerjoin(Notice, Notice.id == Delivery.notice_id)
+    )
