@@ -88,6 +88,10 @@ class Settings:
         6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.", at_least=1
     )
     sign_in_lock_minutes: int = _setting(15, "Minutes for which sign-in stays locked.", at_least=1)
+    token_limit: str = _setting(
+        "60 per minute", "Wrong personal tokens (downloads, private feeds) from one address, after which it has to wait."
+    )
+    subscribe_limit: str = _setting("20 per hour", "Addresses that may be entered for release notices from one client address.")
     session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.", at_least=1)
     session_days: int = _setting(14, "Days after which a session ends in any case.", at_least=1)
     invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
@@ -216,10 +220,11 @@ class Settings:
     def _check_words(self) -> None:
         if self.log_level not in LOG_LEVELS:
             raise ConfigurationError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
-        try:
-            parse_many(self.sign_in_limit)
-        except ValueError:
-            raise ConfigurationError(f"SIGN_IN_LIMIT is {self.sign_in_limit!r}; write it like 20 per minute.") from None
+        for name in ("sign_in_limit", "token_limit", "subscribe_limit"):
+            try:
+                parse_many(getattr(self, name))
+            except ValueError:
+                raise ConfigurationError(f"{name.upper()} is {getattr(self, name)!r}; write it like 20 per minute.") from None
         try:
             ZoneInfo(self.default_time_zone)
         except (KeyError, ValueError, OSError):

@@ -1,6 +1,7 @@
 """Personal tokens for downloads and feeds outside the browser.
 
-A token is bound to a contact's row: it dies with the seat, and shows nothing that the seat would not.
+A token is bound to a contact's row: it dies with the seat, and shows nothing that the seat would not. It is good for one purpose:
+a feed's token stands in an address, which feed readers and their servers keep, so it opens no download; nor the other way round.
 """
 
 from datetime import datetime, timedelta
@@ -9,19 +10,23 @@ import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
 from portal import audit, tokens
-from portal.account.models import AccessToken, Contact, Contract, User
+from portal.account.models import AccessToken, Contact, Contract, TokenPurpose, User
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.text import clean_line
 
 MOST_PER_SEAT = 20
 TOUCH_EVERY = timedelta(minutes=1)
+_CALLED = {TokenPurpose.DOWNLOAD: "download tokens", TokenPurpose.FEED: "private feeds"}
 
 
-def create(contact_id: int, label: str, *, actor: User, now: datetime) -> str:
+def create(
+    contact_id: int, label: str, *, purpose: TokenPurpose = TokenPurpose.DOWNLOAD, actor: User, now: datetime
+) -> str:  # fmt: skip
     """Make a token for a seat and return it: it is shown this once, and only its hash is stored.
 
-    Raises Invalid for a bad label, NotFound unless the seat is the actor's own, Conflict when it has too many tokens.
+    Raises Invalid for a bad label, NotFound unless the seat is the actor's own, Conflict when it has too many
+    tokens of that purpose.
     """
     label = clean_line(label, "label", 80)
     contact = db.session.scalar(
@@ -31,18 +36,24 @@ def create(contact_id: int, label: str, *, actor: User, now: datetime) -> str:
     )
     if contact is None:
         raise NotFound("There is no such seat.")
-    alive = sa.select(sa.func.count()).where(AccessToken.contact_id == contact.id, AccessToken.revoked_at.is_(None))
+    alive = sa.select(sa.func.count()).where(
+        AccessToken.contact_id == contact.id, AccessToken.purpose == purpose, AccessToken.revoked_at.is_(None)
+    )
     if (db.session.scalar(alive) or 0) >= MOST_PER_SEAT:
-        raise Conflict(f"You have {MOST_PER_SEAT} download tokens. Revoke one that you no longer use.")
+        raise Conflict(f"You have {MOST_PER_SEAT} {_CALLED[purpose]}. Revoke one that you no longer use.")
     token = tokens.make_token()
-    db.session.add(AccessToken(contact_id=contact.id, label=label, token_hash=tokens.hash_token(token), created_at=now))
-    audit.record("access_token.created", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now, label=label)
+    db.session.add(AccessToken(contact_id=contact.id, purpose=purpose, label=label, token_hash=tokens.hash_token(token), created_at=now))
+    audit.record(
+        "access_token.created", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
+        label=label, purpose=purpose.value,
+    )  # fmt: skip
     db.session.flush()
     return token
 
 
-def authenticate(token: str, now: datetime) -> Contact | None:
-    """Return the contact a token speaks for, or None: unknown or revoked token, released seat, closed account.
+def authenticate(token: str, purpose: TokenPurpose, now: datetime) -> Contact | None:
+    """Return the contact a token speaks for, or None: unknown or revoked token, one made for something else, released seat,
+    closed account.
 
     Whether the contract is in force is not asked here; `entitlements.decide` does that, as for everybody.
     """
@@ -52,6 +63,7 @@ def authenticate(token: str, now: datetime) -> Contact | None:
         .join(Contact.user)
         .where(
             AccessToken.token_hash == tokens.hash_token(token),
+            AccessToken.purpose == purpose,
             AccessToken.revoked_at.is_(None),
             AccessToken.created_at <= now,
             Contact.released_at.is_(None),
@@ -73,8 +85,8 @@ def touch(token: str, *, now: datetime) -> None:
     )
 
 
-def revoke(token_id: int, *, actor: User, now: datetime) -> None:
-    """Make one of the actor's tokens worthless. Raises NotFound if the actor has no such token."""
+def revoke(token_id: int, *, actor: User, now: datetime) -> TokenPurpose:
+    """Make one of the actor's tokens worthless, and return what it was for. Raises NotFound if the actor has no such token."""
     token = db.session.scalar(
         sa.select(AccessToken)
         .join(AccessToken.contact)
@@ -84,19 +96,21 @@ def revoke(token_id: int, *, actor: User, now: datetime) -> None:
         raise NotFound("There is no such token.")
     token.revoked_at = now
     audit.record(
-        "access_token.revoked", subject_type="contract", subject_id=token.contact.contract_id, actor=actor, now=now, label=token.label
-    )
+        "access_token.revoked", subject_type="contract", subject_id=token.contact.contract_id, actor=actor, now=now,
+        label=token.label, purpose=token.purpose.value,
+    )  # fmt: skip
     db.session.flush()
+    return token.purpose
 
 
 def tokens_of(person: User) -> list[AccessToken]:
-    """Return the person's tokens that still work, the newest first."""
+    """Return the person's tokens of both purposes that still work, the newest first."""
     return list(
         db.session.scalars(
             sa.select(AccessToken)
             .join(AccessToken.contact)
             .where(Contact.user_id == person.id, Contact.released_at.is_(None), AccessToken.revoked_at.is_(None))
-            .options(joinedload(AccessToken.contact).joinedload(Contact.contract))
+            .options(joinedload(AccessToken.contact).joinedload(Contact.contract).joinedload(Contract.product))
             .order_by(AccessToken.id.desc())
         )
     )

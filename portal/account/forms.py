@@ -50,6 +50,11 @@ class TokenForm(FlaskForm):
     contact_id = SelectField("Contract", coerce=int)
 
 
+class FeedForm(FlaskForm):
+    label = StringField("What reads it", [DataRequired("Say what reads the feed, such as the name of your feed reader.")])
+    contact_id = SelectField("Contract of the feed", coerce=int)
+
+
 class AcceptForm(FlaskForm):
     """Accepting an invitation with a new password. The hidden address is there for password managers."""
 
@@ -85,8 +90,11 @@ class NewContractForm(FlaskForm):
 
 
 class CustomerForm(FlaskForm):
+    """A person at a customer. `ask` is the slug of a product, or empty."""
+
     name = StringField("Name", render_kw={"autocomplete": "off", "maxlength": 120})
     email = EmailField("Email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
     organization = StringField(
         "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
     )
+    ask = SelectField("Ask them by mail whether they want release notices of")

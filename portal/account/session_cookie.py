@@ -20,7 +20,7 @@ from portal.errors import Busy
 log = logging.getLogger(__name__)
 
 SESSION_KEY = "session"
-_NOT_A_PERSON = {"static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready", "health.metrics"}
+_NOT_A_PERSON = {"static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready", "health.metrics", "feeds.feed"}
 
 
 def init_app(app: Flask, settings: Settings) -> None:

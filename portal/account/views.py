@@ -1,4 +1,6 @@
-"""A person's own account: profile, password and sessions, download tokens."""
+"""A person's own account: profile, password and sessions, download tokens, private feeds."""
+
+from typing import NamedTuple
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -7,8 +9,8 @@ from flask_login import current_user
 from portal import clock
 from portal.account import access_tokens, people, sessions
 from portal.account.devices import describe
-from portal.account.forms import ProfileForm, TokenForm
-from portal.account.models import User
+from portal.account.forms import FeedForm, ProfileForm, TokenForm
+from portal.account.models import TokenPurpose, User
 from portal.account.session_cookie import current_session_id, current_token
 from portal.config import current_settings
 from portal.database import transaction
@@ -20,6 +22,18 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 protect(blueprint, signed_in)
 # Ids are 32 bits wide in the database; a longer number names nothing.
 ID = "int(max=2147483647)"
+_REVOKED = {
+    TokenPurpose.DOWNLOAD: "The token is revoked. Nothing can be downloaded with it any more.",
+    TokenPurpose.FEED: "The private feed is revoked. Its address shows nothing any more.",
+}
+
+
+class NewFeed(NamedTuple):
+    """A private feed that was just made: whole addresses, each with its secret."""
+
+    product_name: str
+    atom: str
+    json: str
 
 
 def person() -> User:
@@ -45,25 +59,42 @@ def profile() -> ResponseReturnValue:
 
 @blueprint.get("/security/")
 def security() -> ResponseReturnValue:
-    return _security_page(_token_form())
+    return _security_page()
 
 
 def _token_form() -> TokenForm:
     form = TokenForm()
-    seats = access_tokens.seats_of(person())
-    form.contact_id.choices = {str(seat.id): f"{seat.contract.number}, {seat.contract.product.name}" for seat in seats}
+    form.contact_id.choices = _seat_choices()
     return form
 
 
-def _security_page(form: TokenForm, new_token: str | None = None) -> str:
+def _feed_form() -> FeedForm:
+    form = FeedForm(prefix="feed-")
+    form.contact_id.choices = _seat_choices()
+    return form
+
+
+def _seat_choices() -> dict[str, str]:
+    seats = access_tokens.seats_of(person())
+    return {str(seat.id): f"{seat.contract.number}, {seat.contract.product.name}" for seat in seats}
+
+
+def _security_page(
+    *, form: TokenForm | None = None, feed_form: FeedForm | None = None, new_token: str | None = None, new_feed: NewFeed | None = None
+) -> str:
+    """Show the page, with the forms as they were sent, or one secret that can never be shown again."""
     running = sessions.running(person(), current_settings(), clock.now())
+    alive = access_tokens.tokens_of(person())
     return render_template(
         "account/security.html",
-        form=form,
+        form=form or _token_form(),
+        feed_form=feed_form or _feed_form(),
         new_token=new_token,
+        new_feed=new_feed,
         sessions=[(session, describe(session.device)) for session in running],
         current_session_id=current_session_id(),
-        tokens=access_tokens.tokens_of(person()),
+        tokens=[token for token in alive if token.purpose is TokenPurpose.DOWNLOAD],
+        feeds=[token for token in alive if token.purpose is TokenPurpose.FEED],
         settings=current_settings(),
     )
 
@@ -98,15 +129,41 @@ def create_token() -> ResponseReturnValue:
         except PortalError as error:
             refuse(form, error)
         else:
-            fresh = _token_form()
-            fresh.label.data = ""
-            return _security_page(fresh, token)
-    return _security_page(form), 422
+            form.label.data = ""
+            return _security_page(form=form, new_token=token)
+    return _security_page(form=form), 422
+
+
+@blueprint.post("/security/feeds")
+def create_feed() -> ResponseReturnValue:
+    """Make a private feed for a seat, and show its addresses on the very answer: they can never be shown again."""
+    form = _feed_form()
+    if form.validate_on_submit():
+        seat_id = form.contact_id.data
+        try:
+            with transaction():
+                token = access_tokens.create(
+                    seat_id, form.label.data or "", purpose=TokenPurpose.FEED, actor=person(), now=clock.now()
+                )  # fmt: skip
+                made = _new_feed(seat_id, token)
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            form.label.data = ""
+            return _security_page(feed_form=form, new_feed=made)
+    return _security_page(feed_form=form), 422
+
+
+def _new_feed(seat_id: int, token: str) -> NewFeed:
+    product = next(seat.contract.product for seat in access_tokens.seats_of(person()) if seat.id == seat_id)
+    base = current_settings().base_url
+    atom, json = (f"{base}{url_for('feeds.feed', product=product.slug, form=form, token=token)}" for form in ("atom", "json"))
+    return NewFeed(product.name, atom, json)
 
 
 @blueprint.post(f"/security/tokens/<{ID}:token_id>/revoke")
 def revoke_token(token_id: int) -> ResponseReturnValue:
     with transaction():
-        access_tokens.revoke(token_id, actor=person(), now=clock.now())
-    flash("The token is revoked. Nothing can be downloaded with it any more.", "success")
+        purpose = access_tokens.revoke(token_id, actor=person(), now=clock.now())
+    flash(_REVOKED[purpose], "success")
     return redirect(url_for("account.security"))

@@ -23,12 +23,12 @@ from werkzeug.wrappers import Response
 
 from portal import clock, storage
 from portal.account import access_tokens
-from portal.account.models import User
+from portal.account.models import TokenPurpose, User
 from portal.config import current_settings
 from portal.database import release_connection, transaction
 from portal.releases import downloads
 from portal.releases.models import Build
-from portal.web import errors
+from portal.web import errors, wrong_tokens
 from portal.web.file_part import Blocks, FilePart, FileWrapper
 from portal.web.ranges import Span, Unsatisfiable, if_range_holds, parse_range
 
@@ -59,15 +59,18 @@ class Caller:
 def identify(now: datetime) -> Caller:
     """Return who is asking. A token given in the Authorization header goes before a session (RFC 6750, section 2.1).
 
-    A token that is unknown, revoked, or belongs to a released seat ends the request here, with 401 in plain text.
+    A token that is unknown, revoked, or belongs to a released seat ends the request here, with 401 in plain text;
+    with 429 when this address has sent too many such tokens.
     """
     if "Authorization" not in request.headers:
         return Caller(current_user if current_user.is_authenticated else None)
     scheme, _, token = request.headers["Authorization"].partition(" ")
     token = token.strip()
-    contact = access_tokens.authenticate(token, now) if scheme.lower() == _BEARER else None
+    wrong_tokens.refuse_if_too_many()
+    contact = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD, now) if scheme.lower() == _BEARER else None
     if contact is None:
-        refusal = _in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
+        wrong_tokens.count()
+        refusal = in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
         refusal.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         raise HTTPException(response=refusal)
     with transaction():
@@ -75,7 +78,7 @@ def identify(now: datetime) -> Caller:
     return Caller(contact.user, contact.id)
 
 
-def _in_words(status: HTTPStatus, *sentences: str) -> Response:
+def in_words(status: HTTPStatus, *sentences: str) -> Response:
     """Answer a program with plain text: it shows no pages."""
     response = Response("\n".join(sentences) + "\n", status, content_type="text/plain; charset=utf-8")
     response.headers["Cache-Control"] = "private, no-store"
@@ -84,13 +87,13 @@ def _in_words(status: HTTPStatus, *sentences: str) -> Response:
 
 def say(caller: Caller, status: HTTPStatus, title: str, message: str) -> ResponseReturnValue:
     """Say why there are no bytes: as a page, or to a program in plain text."""
-    return _in_words(status, f"{title}.", message) if caller.uses_token else errors.page(status, title=title, message=message)
+    return in_words(status, f"{title}.", message) if caller.uses_token else errors.page(status, title=title, message=message)
 
 
 def refuse(caller: Caller, title: str, reason: str, who_can_fix: str) -> ResponseReturnValue:
     """Refuse somebody who is known but not entitled, with the plain reason and who can change it."""
     if caller.uses_token:
-        return _in_words(HTTPStatus.FORBIDDEN, f"{title}.", reason, who_can_fix)
+        return in_words(HTTPStatus.FORBIDDEN, f"{title}.", reason, who_can_fix)
     return errors.refused(title, reason, who_can_fix, action_url=url_for("releases.index"), action_label="See stable releases")
 
 

@@ -46,6 +46,7 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
         ({"SMTP_URL": "smtp://mail.example.org:smtp"}, "SMTP_URL"),
         ({"PROXY_HOPS": "-1"}, "PROXY_HOPS"),
         ({"SIGN_IN_LIMIT": "a few"}, "SIGN_IN_LIMIT"),
+        ({"TOKEN_LIMIT": "a few"}, "TOKEN_LIMIT"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"DATABASE_URL": "portal.db"}, "DATABASE_URL"),
         ({"DATABASE_URL": "mysql://user@db.example.org/portal"}, "DATABASE_URL"),
