@@ -64,12 +64,17 @@ class Queue:
     def _dispatch(self, job: str) -> None:
         self._handlers[job]()
 
-    def wake(self, job: str) -> None:
-        """Ask a worker to run `job` soon. Waking twice is harmless; not being able to is logged, the sweeper makes up for it."""
+    def wake(self, job: str) -> bool:
+        """Ask a worker to run `job` soon. Waking twice is harmless; not being able to is logged, the sweeper makes up for it.
+
+        Returns whether the queue could be reached.
+        """
         try:
             self._opened()[1](job)
         except Exception:
             log.exception("could not wake a worker for %s", job)
+            return False
+        return True
 
     def pending(self) -> int:
         """Return how many wake-ups no worker has taken yet. Raises whatever the queue's storage raises when it cannot be reached."""

@@ -1,7 +1,8 @@
 """The worker: a huey consumer that delivers mail, and a clock beside it that forgets nothing.
 
 The queue only says "look now". What is due stands in the database, so a lost or empty queue costs seconds: every TICK_SECONDS
-the main thread shows that the worker lives, frees what dead workers held, and wakes delivery if anything is due.
+the main thread shows that the worker lives, frees what dead workers held, and wakes delivery if anything is due. While the
+queue itself is broken, the main thread delivers.
 """
 
 import logging
@@ -14,6 +15,7 @@ from types import FrameType
 from flask import Flask
 
 from portal import clock, heartbeat
+from portal.account import opt_in
 from portal.app import DELIVER
 from portal.config import Settings
 from portal.database import transaction
@@ -35,7 +37,7 @@ def run(app: Flask) -> None:
     settings: Settings = app.extensions["portal.settings"]
     stopping = threading.Event()
     queue.handle(DELIVER, lambda: _deliver(app, stopping.is_set))
-    _tick(app)
+    _tick(app, stopping.is_set)
     consumer = queue.huey.create_consumer(workers=settings.worker_threads, periodic=False, max_delay=LONGEST_POLL_SECONDS)
     consumer.start()
 
@@ -48,7 +50,7 @@ def run(app: Flask) -> None:
     log.info("the worker has started with %s threads", settings.worker_threads)
     sweep_at = time.monotonic() + TICK_SECONDS
     while not stopping.wait(TICK_SECONDS):
-        _tick(app)
+        _tick(app, stopping.is_set)
         if time.monotonic() >= sweep_at:
             _sweep(app)
             sweep_at = time.monotonic() + SWEEP_SECONDS
@@ -65,18 +67,20 @@ def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
 
 
 def _sweep(app: Flask) -> None:
-    """Remove what killed processes left of uploads."""
+    """Remove what killed processes left of uploads, and people who were typed into a form and never confirmed."""
     try:
         with app.app_context():
             removed = sweep_uploads(clock.now())
-    except OSError:
-        log.exception("the worker could not sweep broken uploads")
+            with transaction():
+                forgotten = opt_in.sweep(clock.now())
+    except Exception:
+        log.exception("the worker could not sweep; it tries again in an hour")
         return
-    if removed:
-        log.info("removed %s broken uploads", removed)
+    if removed or forgotten:
+        log.info("removed %s broken uploads and %s people who never confirmed", removed, forgotten)
 
 
-def _tick(app: Flask) -> None:
+def _tick(app: Flask, stopping: Callable[[], bool]) -> None:
     """Show that the worker lives, free expired leases, wake delivery. A database that is away is tried again next time."""
     try:
         with app.app_context():
@@ -87,8 +91,17 @@ def _tick(app: Flask) -> None:
                 due = outbox.any_due(now)
         if freed:
             log.warning("%s deliveries of a worker that died are due again", freed)
-        # While all threads are busy one wake-up waits for them; a second one would add nothing.
-        if due and not queue.pending():
-            queue.wake(DELIVER)
+        if due and not _woken():
+            _deliver(app, stopping)
     except Exception:
         log.exception("the worker could not look after the outbox")
+
+
+def _woken() -> bool:
+    """See to it that a thread will look into the outbox. False when the queue cannot be used."""
+    try:
+        # While all threads are busy one wake-up waits for them; a second one would add nothing.
+        return queue.pending() > 0 or queue.wake(DELIVER)
+    except Exception:
+        log.exception("the queue cannot be read")
+        return False

@@ -14,8 +14,8 @@ from portal.config import current_settings
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.notices import outbox
-from portal.notices.kinds import Kind, register
-from portal.notices.models import Delivery, Notice
+from portal.notices.kinds import Due, Kind, register
+from portal.notices.models import Notice
 from portal.text import clean_line
 from portal.web.formatting import exact_time
 
@@ -191,7 +191,7 @@ def _invitation(notice: Notice) -> Invitation:
     return db.session.get_one(Invitation, notice.context["invitation_id"])
 
 
-def _still_open(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
+def _still_open(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
     invitation = _invitation(notice)
     open_ = invitation.accepted_at is None and invitation.revoked_at is None and invitation.expires_at > now
     return {} if open_ and invitation.contact.released_at is None else {delivery.id: "invitation not open" for delivery in deliveries}
@@ -210,7 +210,7 @@ def _shared(notice: Notice) -> Mapping[str, Any]:
     }
 
 
-def _link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+def _link(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     """The link, derived at this second from the secret key: the outbox and the database never hold it."""
     settings = current_settings()
     token = tokens.derive_token(settings.secret_key, PURPOSE, _invitation(notice).nonce)

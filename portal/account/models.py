@@ -1,12 +1,13 @@
 """People, organisations, contracts with their terms, and the two seats of a contract."""
 
+import enum
 from datetime import date, datetime
 
 import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from portal.database import Base
+from portal.database import Base, text_enum
 from portal.products.models import Product
 
 SEATS = (1, 2)
@@ -42,7 +43,8 @@ class User(Base, UserMixin):
     """A person, known by an address. Everybody who is mailed is a row here, with or without a password.
 
     `email` is stored normalised and in lower case. `fs_uniquifier` names the person in session cookies and signed links;
-    a new one makes all of them worthless.
+    a new one makes all of them worthless. `provisional` marks an address that was typed into a public form, and that nobody has
+    confirmed: it gets no mail but the one that asks, and is forgotten when that has expired.
     """
 
     __tablename__ = "users"
@@ -52,6 +54,7 @@ class User(Base, UserMixin):
     name: Mapped[str] = mapped_column(sa.String(120), default="")
     password: Mapped[str | None] = mapped_column(sa.String(255))
     active: Mapped[bool] = mapped_column(default=True)
+    provisional: Mapped[bool] = mapped_column(default=False)
     fs_uniquifier: Mapped[str] = mapped_column(sa.String(64), unique=True)
     organization_id: Mapped[int | None] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
     time_zone: Mapped[str | None] = mapped_column(sa.String(64))
@@ -182,13 +185,21 @@ class Invitation(Base):
     contact: Mapped[Contact] = relationship()
 
 
+class TokenPurpose(enum.StrEnum):
+    """What an access token is good for. A feed's token stands in an address, so it must not open a download."""
+
+    DOWNLOAD = "download"
+    FEED = "feed"
+
+
 class AccessToken(Base):
-    """A personal token for downloads and feeds outside the browser, bound to a contact's row: it dies with the seat."""
+    """A personal token for downloads or feeds outside the browser, bound to a contact's row: it dies with the seat."""
 
     __tablename__ = "access_tokens"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contacts.id"), index=True)
+    purpose: Mapped[TokenPurpose] = mapped_column(text_enum(TokenPurpose), default=TokenPurpose.DOWNLOAD)
     label: Mapped[str] = mapped_column(sa.String(80))
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     created_at: Mapped[datetime]

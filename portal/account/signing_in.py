@@ -27,8 +27,8 @@ from portal.database import db, transaction
 from portal.errors import Invalid
 from portal.extensions import limiter
 from portal.notices import outbox
-from portal.notices.kinds import Kind, register
-from portal.notices.models import Delivery, Notice
+from portal.notices.kinds import Due, Kind, register
+from portal.notices.models import Notice
 from portal.web.formatting import exact_time
 
 PASSWORD_LENGTH = 12
@@ -176,10 +176,13 @@ class ResetForm(ResetPasswordForm):
 
 
 class ForgotForm(ForgotPasswordForm):
-    """The "forgot" form, doing the same work whether or not the address has an account."""
+    """The "forgot" form, doing the same work whether or not the address has an account.
+
+    An address that was only typed into a public form is no account: a stranger could have two kinds of mail sent to it.
+    """
 
     def validate(self, **options: Any) -> bool:
-        known = bool(super().validate(**options))
+        known = bool(super().validate(**options)) and isinstance(self.user, User) and not self.user.provisional
         now = clock.now()
         if known:
             hash_password("not-a-password")  # the view does this for unknown addresses
@@ -317,7 +320,7 @@ def _after_reset(app: Flask, user: User, **_: object) -> None:
         audit.record("password.reset", subject_type="user", subject_id=user.id, actor=user, now=now)
 
 
-def _reset_link(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+def _reset_link(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     """The link that lets the reader choose a password, made at this second."""
     person = db.session.get_one(User, delivery.user_id)
     token = generate_reset_password_token(person)  # type: ignore[no-untyped-call]
@@ -328,7 +331,7 @@ def _reset_shared(notice: Notice) -> Mapping[str, Any]:
     return {"reset_hours": RESET_HOURS}
 
 
-def _about_password(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+def _about_password(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     """When the password was changed, on the reader's clock, and where to reset it."""
     person = db.session.get_one(User, delivery.user_id)
     settings = current_settings()

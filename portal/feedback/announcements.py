@@ -14,8 +14,8 @@ from portal.errors import NotFound
 from portal.feedback.access import Viewer, find_item, names_beta, viewer_of
 from portal.feedback.models import Comment, Item, Status
 from portal.notices import outbox
-from portal.notices.kinds import Kind, register
-from portal.notices.models import Delivery, Notice, Topic
+from portal.notices.kinds import Due, Kind, register
+from portal.notices.models import Notice, Topic
 from portal.releases.models import Channel
 
 UPDATE = "feedback_update"
@@ -117,7 +117,7 @@ def _headline(item: Item, status_changed: bool) -> str:
     }[item.status]
 
 
-def check(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
+def check(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
     """Skip whoever may not read this now: a closed account, a released seat, a lapsed contract where betas are concerned."""
     refused: dict[int, str] = {}
     for delivery in deliveries:

@@ -1,50 +1,53 @@
 """Delivery: claim, check, render, send, settle, until nothing is due.
 
 This is the worker's loop and an edge of its own: it decides what one transaction is. No database connection is held while a
-mail is under way. Each accepted mail is settled before the next one is begun, so a worker killed in between leaves one mail
-that is sent again, under the same Message-ID; the rest of its batch becomes due when the lease runs out.
+mail is under way. The sender works in groups of as many mails as it has connections, and a group is settled, in one commit,
+before the next one is begun; so a worker killed in between leaves at most that many mails that are sent again, under the same
+Message-ID. The rest of what it held becomes due when its lease runs out.
 """
 
 import logging
+import os
 import secrets
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
 
-import sqlalchemy as sa
 from flask import Flask, current_app
-from sqlalchemy.orm import joinedload
 
 from portal import clock
 from portal.config import current_settings
 from portal.database import NO_ANSWER, db, release_connection, transaction
 from portal.errors import Busy
-from portal.notices import kinds, outbox, subscriptions, suppression
-from portal.notices.models import Delivery, DeliveryState, Notice
-from portal.notices.outbox import LEASE, Outcome
-from portal.notices.rendering import Letter, Renderer, Unaddressable
-from portal.notices.smtp import Sender, Unavailable
+from portal.notices import checking, control, domains, outbox
+from portal.notices.mime import Letter
+from portal.notices.models import DeliveryState, Notice
+from portal.notices.outbox import LEASE, Claimed, Outcome
+from portal.notices.rendering import Renderer, Unrenderable, Unrendered
+from portal.notices.smtp import Result, Sender, Unavailable
 
 log = logging.getLogger(__name__)
 
-BATCH = 50
+# How many deliveries are claimed at once: about as many as go out in a second.
+FIRST_BATCH = 64
+LARGEST_BATCH = 1024
+BATCH_SECONDS = 1.0
 # A check older than this is made again before the next mail: "at the second it is sent".
 CHECK_LASTS = timedelta(seconds=1)
-RENEW_EVERY = LEASE / 3
+RENEW_EVERY = LEASE / 6
 # While the mail server is down, all wait alike, and not for long: no recipient has refused anything.
 UNAVAILABLE_DELAY = timedelta(minutes=5)
-SETTLE_TRIES = 5
+SETTLE_TRIES = 6
 SETTLE_PAUSE_SECONDS = 1
 
 Clock = Callable[[], datetime]
-
-_users = sa.table("users", sa.column("id", sa.Integer), sa.column("active", sa.Boolean))
 
 
 @dataclass
@@ -65,97 +68,196 @@ def deliver_due(
     """Deliver everything that is due, then return. `stopping` is asked before each mail; what was claimed goes back then.
 
     `settled` is told of each few deliveries that were written down. Needs an app context.
-    Any number of threads and processes may run this at once.
+    Any number of threads and processes may run this at once. Raises Busy when the database does not answer; then what was
+    claimed comes back when the lease runs out.
     """
-    settings = current_settings()
-    run = Run()
-    with Sender(current_app.extensions["mail"], envelope_from=settings.mail_from, timeout=settings.smtp_timeout) as sender:
-        while not stopping() and run.unavailable is None:
-            lease = f"{socket.gethostname()[:30]}:{secrets.token_hex(12)}"
-            with transaction():
-                claimed = outbox.claim(BATCH, lease, now())
-            if not claimed:
-                break
-            _Batch(lease, claimed, sender, run, stopping, settled, now).deliver()
-    return run
+    if not outbox.any_due(now()):
+        release_connection()
+        return Run()
+    with transaction():
+        outbox.free_expired_leases(now())
+        lease_id = outbox.open_lease(f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}", now())
+    round_ = _Round(lease_id, stopping, settled, now)
+    with _kept_alive(lease_id, now):
+        round_.deliver()
+        with transaction():
+            outbox.close_lease(lease_id, now())
+        release_connection()
+    return round_.run
 
 
-class _Batch:
-    """What one worker holds under one lease."""
+class _Round:
+    """One worker's way through what is due, under one lease.
 
-    def __init__(
-        self,
-        lease: str,
-        claimed: list[int],
-        sender: Sender,
-        run: Run,
-        stopping: Callable[[], bool],
-        settled: Callable[[int], object],
-        now: Clock,
-    ) -> None:
-        self.lease = lease
-        self.waiting = claimed
-        self.sender = sender
-        self.run = run
+    `waiting` is what was claimed and may still be sent, by delivery id; `under_way` is what the sender has and nobody knows
+    the end of.
+    """
+
+    def __init__(self, lease_id: int, stopping: Callable[[], bool], settled: Callable[[int], object], now: Clock) -> None:
+        self.lease_id = lease_id
         self.stopping = stopping
         self.settled = settled
         self.now = now
+        self.run = Run()
+        self.waiting: dict[int, Claimed] = {}
+        self.under_way: dict[int, Claimed] = {}
+        self.renderers: dict[int, Renderer] = {}
+        self.paused_domains: Mapping[str, datetime] = {}
+        self.deferrals: Counter[str] = Counter()
+        self.batch = FIRST_BATCH
         self.checked_at = now()
+        self.trouble: Busy | None = None
 
     def deliver(self) -> None:
-        with _kept_alive(self.lease, self.now):
-            letters = self._prepare()
-            for letter in letters:
-                if self.stopping():
-                    self._give_back()
-                    return
-                if not self._still_to_send(letter):
-                    continue
-                try:
-                    answer = self.sender.send(letter.address, letter.message)
-                except Unavailable as error:
-                    self._defer_all(str(error))
-                    return
-                self._settle([Outcome(letter.delivery_id, answer.state, answer.reply, answer.reason)])
+        settings = current_settings()
+        try:
+            with Sender(current_app.extensions["mail"], timeout=settings.smtp_timeout, connections=settings.smtp_connections) as sender:
+                for results in sender.deliver(self._letters()):
+                    self._note(results)
+        except Unavailable as error:
+            self._defer_all(str(error))
+        if self.trouble is not None:
+            raise self.trouble
 
-    def _prepare(self) -> list[Letter]:
-        """Check and render the batch; what is not to be sent is settled at once. Holds no connection afterwards."""
-        self.checked_at = self.now()
+    def _letters(self) -> Iterator[Letter]:
+        """Claim, check and render batch after batch. The sender takes the letters one by one, as it can send them.
+
+        A database that does not answer ends this, not the sender: what is under way is still answered, and settled.
+        """
+        try:
+            while not self.stopping():
+                began = time.monotonic()
+                with transaction():
+                    claimed = outbox.claim(self.batch, self.lease_id, self.now())
+                if not claimed:
+                    return
+                self.waiting.update({one.due.id: one for one in claimed})
+                for letter in self._prepare(claimed):
+                    if self.stopping():
+                        return
+                    if self._still_to_send(letter.delivery_id):
+                        self.under_way[letter.delivery_id] = self.waiting.pop(letter.delivery_id)
+                        yield letter
+                self._adapt(time.monotonic() - began)
+        except Busy as error:
+            self.trouble = error
+
+    def _adapt(self, seconds: float) -> None:
+        """Claim about a second's worth of mails: more wait in vain when the server is slow, fewer waste statements."""
+        if seconds < BATCH_SECONDS / 2:
+            self.batch = min(self.batch * 2, LARGEST_BATCH)
+        elif seconds > BATCH_SECONDS * 2:
+            self.batch = max(self.batch // 2, FIRST_BATCH // 4)
+
+    def _prepare(self, claimed: Sequence[Claimed]) -> list[Letter]:
+        """Check and render what was claimed. Holds no connection afterwards."""
+        self._check()
         letters: list[Letter] = []
-        outcomes: list[Outcome] = []
-        for notice_id, ids in _by_notice(self.waiting):
-            ready, refused = _letters(notice_id, ids, self.checked_at)
-            letters += ready
-            outcomes += refused
+        for notice_id, group in groupby(sorted(claimed, key=lambda one: (not one.urgent, one.notice_id)), key=lambda one: one.notice_id):
+            letters += self._render(notice_id, [one for one in group if one.due.id in self.waiting])
         release_connection()
-        if outcomes:
-            self._settle(outcomes)
-        order = {delivery_id: place for place, delivery_id in enumerate(self.waiting)}
-        return sorted(letters, key=lambda letter: order[letter.delivery_id])
+        return letters
 
-    def _still_to_send(self, letter: Letter) -> bool:
-        """Check again what has been waiting in this batch for more than a second, and hold on to the lease."""
-        now = self.now()
-        if now - self.checked_at > CHECK_LASTS:
-            self.checked_at = now
+    def _still_to_send(self, delivery_id: int) -> bool:
+        """Check again what has been waiting for more than a second, and hold on to the lease."""
+        if self.now() - self.checked_at > CHECK_LASTS:
             with transaction():
-                held = outbox.renew(self.lease, now)
-            lost = [delivery_id for delivery_id in self.waiting if delivery_id not in held]
-            if lost:
-                log.warning("%s deliveries were taken over by another worker", len(lost))
-            self.waiting = [delivery_id for delivery_id in self.waiting if delivery_id in held]
-            refused = [outcome for notice_id, ids in _by_notice(self.waiting) for outcome in _refusals(notice_id, ids, now)]
-            release_connection()
-            if refused:
-                self._settle(refused)
-        return letter.delivery_id in self.waiting
+                held = outbox.renew(self.lease_id, self.now())
+            if not held:
+                log.warning("%s deliveries were taken over: this worker was thought dead", len(self.waiting))
+                self.waiting.clear()
+            self._check()
+        return delivery_id in self.waiting
 
-    def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down what happened. The mail is out, so a database that is busy is asked again."""
+    def _check(self) -> None:
+        """Take out of `waiting` whatever must not go out now, notice by notice, and say so in the database."""
+        self.checked_at = now = self.now()
+        release_connection()  # a new snapshot: what was decided a moment ago must count
+        self.paused_domains = domains.paused()
+        self._postpone_paused_domains(now)
+        for notice_id in sorted({one.notice_id for one in self.waiting.values()}):
+            people = [one.due for one in self.waiting.values() if one.notice_id == notice_id]
+            try:
+                verdict = checking.check(notice_id, self.lease_id, people, now)
+            except Exception:
+                # A kind whose check fails holds up its own mail and no other. If it was the database, settling says so.
+                log.exception("the check of notice %s failed", notice_id)
+                release_connection()
+                self._settle([Outcome(one.id, DeliveryState.DEFERRED, reason="could not be checked") for one in people])
+                continue
+            if verdict.paused:
+                self._give_back_notice(notice_id)
+            elif verdict.refused:
+                self._settle([Outcome(one, DeliveryState.SKIPPED, reason=reason) for one, reason in verdict.refused.items()])
+        release_connection()
+
+    def _postpone_paused_domains(self, now: datetime) -> None:
+        held: dict[datetime, list[int]] = {}
+        for one in self.waiting.values():
+            until = self.paused_domains.get(one.domain)
+            if until is not None and until > now and not one.urgent:
+                held.setdefault(until, []).append(one.due.id)
+        if not held:
+            return
+        with transaction():
+            for until, ids in held.items():
+                outbox.postpone(self.lease_id, ids, until)
+        for delivery_id in (one for ids in held.values() for one in ids):
+            del self.waiting[delivery_id]
+
+    def _render(self, notice_id: int, claimed: Sequence[Claimed]) -> list[Letter]:
+        """Make the mails of one notice. A text that cannot be rendered pauses its notice; one person's trouble is that person's."""
+        if not claimed:
+            return []
+        try:
+            made = self._renderer(notice_id).letters([one.due for one in claimed], self.now())
+        except NO_ANSWER as error:
+            raise Busy("The database did not answer while mail was rendered.") from error
+        except Unrenderable as error:
+            log.error("notice %s cannot be rendered", notice_id, exc_info=error)
+            release_connection()
+            with transaction():
+                control.pause(notice_id, now=self.now(), reason=str(error))
+            self._give_back_notice(notice_id)
+            return []
+        failed = [
+            Outcome(one.delivery_id, DeliveryState.FAILED if one.final else DeliveryState.DEFERRED, reason=one.reason)
+            for one in made
+            if isinstance(one, Unrendered)
+        ]
+        if failed:
+            self._settle(failed)
+        return [one for one in made if isinstance(one, Letter)]
+
+    def _renderer(self, notice_id: int) -> Renderer:
+        """Return what renders a notice. Its text is compiled once, by the first worker, and stored for all others."""
+        if notice_id not in self.renderers:
+            notice = _load(notice_id)
+            renderer = Renderer(notice, current_settings())
+            if renderer.compiled is None:
+                return renderer  # for one person, so nothing is worth keeping
+            if notice.compiled is None:
+                with transaction():
+                    outbox.keep_compiled(notice_id, renderer.compiled)
+                renderer = Renderer(_load(notice_id), current_settings())
+            self.renderers[notice_id] = renderer
+        return self.renderers[notice_id]
+
+    def _settle(
+        self, outcomes: Sequence[Outcome], *, taken: Collection[str] = (), to_pause: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Write down what happened. The mail is out, so a database that is busy is asked again.
+
+        `taken` are paused domains that took a mail, `to_pause` those to leave alone for a while, each with its reply.
+        """
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
                 with transaction():
-                    outbox.settle(self.lease, outcomes, self.now())
+                    outbox.settle(self.lease_id, outcomes, self.now())
+                    if taken:
+                        domains.forgive(taken)
+                    for domain, reply in to_pause.items():
+                        domains.pause(domain, reply, self.now())
                 break
             except Busy:
                 if not tries_left:
@@ -163,28 +265,61 @@ class _Batch:
                 log.warning("the database did not answer, settling again", exc_info=True)
                 time.sleep(SETTLE_PAUSE_SECONDS)
         release_connection()
-        done = {outcome.delivery_id for outcome in outcomes}
-        self.waiting = [delivery_id for delivery_id in self.waiting if delivery_id not in done]
+        for outcome in outcomes:
+            self.waiting.pop(outcome.delivery_id, None)
+            self.under_way.pop(outcome.delivery_id, None)
         self.run.counts.update(outcome.state for outcome in outcomes)
         self.settled(len(outcomes))
+
+    def _note(self, results: Sequence[Result]) -> None:
+        """Write down what the mail server answered, and leave a domain that goes on deferring alone for a while."""
+        now = self.now()
+        taken: set[str] = set()
+        to_pause: dict[str, str] = {}
+        for result in results:
+            domain = self.under_way[result.delivery_id].domain
+            if result.state is DeliveryState.SENT:
+                taken.add(domain)
+                self.deferrals.pop(domain, None)
+            elif result.state is DeliveryState.DEFERRED and domains.is_deferral(result.reply):
+                self.deferrals[domain] += 1
+                paused_until = self.paused_domains.get(domain)
+                if paused_until <= now if paused_until else self.deferrals[domain] >= domains.DEFERRALS:
+                    to_pause[domain] = str(result.reply)
+        self._settle(
+            [Outcome(one.delivery_id, one.state, one.reply, one.reason) for one in results],
+            taken=taken & self.paused_domains.keys(),
+            to_pause=to_pause,
+        )
+        if to_pause:
+            self.checked_at = datetime.min.replace(tzinfo=UTC)  # what waits for such a domain goes back before the next mail
+
+    def _give_back_notice(self, notice_id: int) -> None:
+        """Return what waits of a notice to the queue. What is under way is settled when it is answered."""
+        ids = [one.due.id for one in self.waiting.values() if one.notice_id == notice_id]
+        with transaction():
+            outbox.postpone(self.lease_id, ids, self.now())
+        for delivery_id in ids:
+            del self.waiting[delivery_id]
 
     def _defer_all(self, reply: str) -> None:
         log.warning("the mail server is unavailable: %s", reply)
         self.run.unavailable = reply
         self._settle([
             Outcome(delivery_id, DeliveryState.DEFERRED, reply, "mail server unavailable", UNAVAILABLE_DELAY)
-            for delivery_id in self.waiting
+            for delivery_id in (*self.under_way, *self.waiting)
         ])  # fmt: skip
 
-    def _give_back(self) -> None:
-        with transaction():
-            outbox.give_back(self.lease)
-        release_connection()
-        self.waiting = []
+
+def _load(notice_id: int) -> Notice:
+    """Load a notice for as long as this worker needs it, whatever becomes of the session."""
+    notice = db.session.get_one(Notice, notice_id, populate_existing=True)
+    db.session.expunge(notice)
+    return notice
 
 
 @contextmanager
-def _kept_alive(lease: str, now: Clock) -> Iterator[None]:
+def _kept_alive(lease_id: int, now: Clock) -> Iterator[None]:
     """Renew a lease from a thread of its own for as long as the block runs: one mail may take longer than a lease."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     finished = threading.Event()
@@ -193,7 +328,7 @@ def _kept_alive(lease: str, now: Clock) -> Iterator[None]:
         while not finished.wait(RENEW_EVERY.total_seconds()):
             try:
                 with app.app_context(), transaction():
-                    outbox.renew(lease, now())
+                    outbox.renew(lease_id, now())
             except Exception:
                 log.exception("could not renew a lease")
 
@@ -204,98 +339,3 @@ def _kept_alive(lease: str, now: Clock) -> Iterator[None]:
     finally:
         finished.set()
         keeper.join()
-
-
-def _by_notice(ids: Iterable[int]) -> list[tuple[int, list[int]]]:
-    """Group delivery ids by their notice."""
-    rows = db.session.execute(
-        sa.select(Delivery.notice_id, Delivery.id).where(Delivery.id.in_(list(ids))).order_by(Delivery.notice_id)
-    ).all()
-    return [(notice_id, [row.id for row in group]) for notice_id, group in groupby(rows, key=lambda row: row.notice_id)]
-
-
-def _letters(notice_id: int, ids: Sequence[int], now: datetime) -> tuple[list[Letter], list[Outcome]]:
-    """Return the mails of a notice that are to go out, and how the others end. Never raises for what a kind does wrong."""
-    outcomes = _refusals(notice_id, ids, now)
-    remaining = set(ids) - {outcome.delivery_id for outcome in outcomes}
-    letters: list[Letter] = []
-    if not remaining:
-        return letters, outcomes
-    try:
-        deliveries = _load(remaining)
-        renderer = Renderer(deliveries[0].notice, current_settings())
-    except Exception as error:
-        return letters, outcomes + [_unrendered(one, error) for one in sorted(remaining)]
-    for delivery in deliveries:
-        try:
-            letters.append(renderer.letter(delivery, now))
-        except Unaddressable:
-            outcomes.append(Outcome(delivery.id, DeliveryState.FAILED, reason="not an address that mail can go to"))
-        except Exception as error:
-            outcomes.append(_unrendered(delivery.id, error))
-    return letters, outcomes
-
-
-def _unrendered(delivery_id: int, error: Exception) -> Outcome:
-    """A mistake in a template or kind is final; a database that did not answer is not."""
-    log.error("delivery %s could not be rendered", delivery_id, exc_info=error)
-    release_connection()  # a statement that failed would spoil the ones after it
-    state = DeliveryState.DEFERRED if isinstance(error, NO_ANSWER) else DeliveryState.FAILED
-    return Outcome(delivery_id, state, reason="could not be rendered")
-
-
-def _load(ids: Iterable[int]) -> list[Delivery]:
-    """Load deliveries with their notice, as the database has them now."""
-    return list(
-        db.session.scalars(
-            sa.select(Delivery)
-            .where(Delivery.id.in_(list(ids)))
-            .options(joinedload(Delivery.notice))
-            .order_by(Delivery.id)
-            .execution_options(populate_existing=True)
-        )
-    )
-
-
-def _refusals(notice_id: int, ids: Sequence[int], now: datetime) -> list[Outcome]:
-    """Return the deliveries of a notice that must not go out now: skipped, each with the reason.
-
-    A kind whose check fails holds up its own mail and no other: that is tried again later.
-    """
-    release_connection()  # a new snapshot: what was decided a moment ago must count
-    deliveries = _load(ids)
-    notice = deliveries[0].notice
-    try:
-        reasons = dict(_reasons(notice, deliveries, now))
-    except Exception:
-        log.exception("the check of notice %s failed", notice_id)
-        release_connection()
-        return [Outcome(one, DeliveryState.DEFERRED, reason="could not be checked") for one in ids]
-    return [Outcome(one, DeliveryState.SKIPPED, reason=reason) for one, reason in reasons.items()]
-
-
-def _reasons(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Iterator[tuple[int, str]]:
-    if notice.cancelled_at is not None:
-        yield from ((delivery.id, outbox.CANCELLED) for delivery in deliveries)
-        return
-    suppressed = suppression.suppressed(delivery.address for delivery in deliveries)
-    people = {delivery.user_id for delivery in deliveries}
-    unwanted: set[int] = set()
-    closed: set[int] = set()
-    if notice.topic is not None and notice.product_id is not None:
-        wanted = subscriptions.subscribed(notice.product_id, notice.topic)
-        unwanted = people - set(db.session.scalars(wanted.where(subscriptions.is_one_of(people))))
-        closed = people - set(db.session.scalars(sa.select(_users.c.id).where(_users.c.id.in_(people), _users.c.active.is_(True))))
-    # A test goes to whoever asked for it, who need not be one of the audience.
-    is_test = notice.context.get("test") is True
-    asked = kinds.is_known(notice.kind) and not is_test
-    refused = kinds.find(notice.kind).check(notice, deliveries, now) if asked else {}
-    for delivery in deliveries:
-        if delivery.address.lower() in suppressed:
-            yield delivery.id, "address suppressed"
-        elif delivery.user_id in closed:
-            yield delivery.id, "account closed"
-        elif delivery.user_id in unwanted:
-            yield delivery.id, "switched off"
-        elif delivery.id in refused:
-            yield delivery.id, refused[delivery.id]

@@ -7,19 +7,34 @@ Features register their kinds when the app is built, so that this package knows 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from portal.notices.models import Delivery, Notice
+from portal.notices.models import Notice
+
+
+class Due(NamedTuple):
+    """A delivery whose turn has come, as checks and rendering see it. In a preview its id is 0."""
+
+    id: int
+    user_id: int
+    address: str
+    name: str
+    attempted_at: datetime
+
 
 # Given a notice, some of its deliveries and the time: the deliveries not to send now, by id, each with the reason.
-Check = Callable[[Notice, Sequence[Delivery], datetime], Mapping[int, str]]
+Check = Callable[[Notice, Sequence[Due], datetime], Mapping[int, str]]
 # Given a notice: what its templates need, the same for everybody.
 Shared = Callable[[Notice], Mapping[str, Any]]
+# Given a notice, some of its deliveries and the time: by delivery id, the blocks of text that stand in that mail alone.
+Slots = Callable[[Notice, Sequence[Due], datetime], Mapping[int, Mapping[str, Any]]]
 # Given a notice, one delivery and the time: what the templates need for that person alone, such as a link made now.
-Personal = Callable[[Notice, Delivery, datetime], Mapping[str, Any]]
+Personal = Callable[[Notice, Due, datetime], Mapping[str, Any]]
+# Given a notice: the path of the staff's page about what it tells of, where there is one.
+StaffPath = Callable[[Notice], str | None]
 
 
-def send_always(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
+def send_always(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
     """The check of mail that always goes: security, contracts, invitations."""
     return {}
 
@@ -29,7 +44,11 @@ def context_only(notice: Notice) -> Mapping[str, Any]:
     return {}
 
 
-def nothing_personal(notice: Notice, delivery: Delivery, now: datetime) -> Mapping[str, Any]:
+def no_page(notice: Notice) -> str | None:
+    return None
+
+
+def no_slots(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, Mapping[str, Any]]:
     return {}
 
 
@@ -37,16 +56,22 @@ def nothing_personal(notice: Notice, delivery: Delivery, now: datetime) -> Mappi
 class Kind:
     """A kind of notice. Whether a person can switch it off is said by the notice's topic, not here.
 
-    `check` runs in addition to the outbox's own (cancelled, switched off, suppressed). In a preview, notice and delivery have
-    id 0 and stand in no database: `personal` must give harmless stand-ins then, never a link that works. `label` is what
-    staff read; by default the name with spaces.
+    Its text is rendered once and is the same for everybody, but for `slots`, asked once for many people. Mail that goes to one
+    person has `personal` instead, and is rendered when it is sent: what it returns may be a secret, and is kept nowhere.
+    `check` runs in addition to the outbox's own (cancelled, switched off, suppressed); mail that `reaches_suppressed` addresses
+    is what such an address is confirmed with. In a preview, notice and delivery have id 0 and stand in no database: `slots` and
+    `personal` must give harmless stand-ins then, never a link that works. `label` is what staff read; by default the name
+    with spaces. `staff_path` leads them from the notice to what it is about, where a test can be sent and the text be changed.
     """
 
     name: str
     label: str = ""
     check: Check = send_always
     shared: Shared = context_only
-    personal: Personal = nothing_personal
+    slots: Slots = no_slots
+    personal: Personal | None = None
+    reaches_suppressed: bool = False
+    staff_path: StaffPath = no_page
 
 
 _kinds: dict[str, Kind] = {}

@@ -1,33 +1,35 @@
 """The outbox: a mail is a row in the caller's transaction, and a worker sends it after the commit.
 
 Nothing is sent from here, and nothing can be lost between the act and its mail: both are committed, or neither.
-A worker takes deliveries with a lease (`claim`), tells how each ended (`settle`), and what a dead worker held becomes
-due again when its lease has run out.
+A worker takes deliveries under its lease (`claim`), tells how each ended (`settle`), and what a dead worker held becomes
+due again when its lease has run out. What staff do to a whole notice (stop, pause, try again) is in `control`.
 """
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from portal.database import after_commit, db
-from portal.notices.models import Delivery, DeliveryState, Notice, Topic
+from portal.notices.kinds import Due
+from portal.notices.models import Delivery, DeliveryState, Lease, Notice, Topic
 
 # An audience selects three columns: user id, address, name.
 Audience = sa.Select[int, str, str]
 
-LEASE = timedelta(seconds=20)
+# Longer than a database may be locked (and its holder still lives), shorter than anybody wants to wait for a dead one's mail.
+LEASE = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=72)
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=2)
 REPLY_LENGTH = 500
 REASON_LENGTH = 60
-CANCELLED = "cancelled"
+GIVEN_UP = "given up after 72 hours of trying"
 
-_wake: list[Callable[[], None]] = []
+_wake: list[Callable[[], object]] = []
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class Outcome:
     reply: str | None = None
     reason: str | None = None
     longest_delay: timedelta = LONGEST_DELAY
+
+
+class Claimed(NamedTuple):
+    """A delivery in a worker's hands."""
+
+    notice_id: int
+    urgent: bool
+    domain: str
+    due: Due
 
 
 def enqueue(
@@ -73,6 +84,7 @@ def enqueue(
         "notice_id": sa.literal(notice.id),
         "user_id": user_id,
         "address": address,
+        "domain": _domain_of(address),
         "name": name,
         "state": sa.literal(DeliveryState.QUEUED.value),
         "attempts": sa.literal(0),
@@ -82,11 +94,17 @@ def enqueue(
         "give_up_at": sa.literal(now + GIVE_UP_AFTER, instant),
     }
     db.session.execute(sa.insert(Delivery).from_select(list(values), sa.select(*values.values())))
-    after_commit(_wake_workers)
+    wake_after_commit()
     return notice
 
 
-def on_enqueue(wake: Callable[[], None]) -> None:
+def _domain_of(address: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """What follows the @ of a stored address, which has one."""
+    position = sa.func.strpos if db.engine.dialect.name == "postgresql" else sa.func.instr
+    return sa.func.lower(sa.func.substr(address, position(address, "@") + 1))
+
+
+def on_enqueue(wake: Callable[[], object]) -> None:
     """Register what wakes a worker after a commit that put something into the outbox."""
     _wake[:] = [wake]
 
@@ -101,117 +119,171 @@ def _wake_workers() -> None:
         wake()
 
 
-def cancel(notice_id: int, *, now: datetime) -> int:
-    """Stop a notice: what waits is skipped. Returns how many that were. Cancelling twice keeps the first instant.
-
-    What a worker holds at this moment is asked about again before it is sent.
-    """
-    run_update(sa.update(Notice).where(Notice.id == notice_id, Notice.cancelled_at.is_(None)).values(cancelled_at=now))
-    return run_update(
-        sa.update(Delivery)
-        .where(Delivery.notice_id == notice_id, Delivery.state.in_([DeliveryState.QUEUED, DeliveryState.DEFERRED]))
-        .values(state=DeliveryState.SKIPPED, reason=CANCELLED, settled_at=now)
-    )
+def open_lease(holder: str, now: datetime) -> int:
+    """Give a worker a lease to claim under. `holder` is for people who look into the table."""
+    lease = Lease(holder=holder, expires_at=now + LEASE)
+    db.session.add(lease)
+    db.session.flush()
+    return lease.id
 
 
-def _due(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        sa.and_(Delivery.state.in_([DeliveryState.QUEUED, DeliveryState.DEFERRED]), Delivery.next_attempt_at <= now),
-        _abandoned(now),
-    )
+def renew(lease_id: int, now: datetime) -> bool:
+    """Hold on to a lease. False if it ran out and others took what it held, which must not be sent any more."""
+    return run_update(sa.update(Lease).where(Lease.id == lease_id).values(expires_at=now + LEASE)) == 1
 
 
-def _abandoned(now: datetime) -> sa.ColumnElement[bool]:
-    """Held by a worker that neither settled it nor renewed its lease in time."""
-    return sa.and_(Delivery.state == DeliveryState.SENDING, Delivery.leased_until < now)
-
-
-def claim(limit: int, lease: str, now: datetime) -> list[int]:
-    """Take up to `limit` due deliveries under `lease`, which no other worker uses. Returns their ids, in the order to send them.
+def claim(limit: int, lease_id: int, now: datetime) -> list[Claimed]:
+    """Take up to `limit` due deliveries under a lease, those somebody waits for first. In the order to send them.
 
     Must be committed before anything is sent. PostgreSQL gives two workers different rows by SKIP LOCKED, and returns them
     unordered, hence the sort; on SQLite only one transaction writes at a time.
     """
-    chosen = sa.select(Delivery.id).where(_due(now)).order_by(Delivery.urgent.desc(), Delivery.next_attempt_at, Delivery.id).limit(limit)
+    taken = _claim(limit, lease_id, now, urgent=True)
+    if len(taken) < limit:
+        taken += _claim(limit - len(taken), lease_id, now, urgent=False)
+    return taken
+
+
+def _claim(limit: int, lease_id: int, now: datetime, *, urgent: bool) -> list[Claimed]:
+    chosen = (
+        sa.select(Delivery.id)
+        .where(Delivery.urgent.is_(urgent), Delivery.next_attempt_at <= now)
+        .order_by(Delivery.next_attempt_at, Delivery.id)
+        .limit(limit)
+    )
     if db.engine.dialect.name == "postgresql":
         # Materialised, since a planner that ran the subquery twice would lock and take twice as many.
         due = chosen.with_for_update(skip_locked=True).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
         mine = Delivery.id.in_(sa.select(due.c.id))
     else:
         mine = Delivery.id.in_(chosen)
-    taken = db.session.execute(
+    rows = db.session.execute(
         sa.update(Delivery)
         .where(mine)
-        .values(state=DeliveryState.SENDING, lease=lease, leased_until=now + LEASE)
-        .returning(Delivery.id, Delivery.urgent, Delivery.next_attempt_at)
+        .values(state=DeliveryState.SENDING, lease_id=lease_id, next_attempt_at=None, attempted_at=now)
+        .returning(Delivery.id, Delivery.notice_id, Delivery.domain, Delivery.user_id, Delivery.address, Delivery.name)
         .execution_options(synchronize_session=False)
     ).all()
-    return [row.id for row in sorted(taken, key=lambda row: (not row.urgent, row.next_attempt_at, row.id))]
+    return [Claimed(row[1], urgent, row[2], Due(row[0], row[3], row[4], row[5], now)) for row in sorted(rows)]
 
 
-def renew(lease: str, now: datetime) -> set[int]:
-    """Hold on to what is still ours. Returns the ids of those deliveries; others were taken over and must not be sent."""
-    return set(
-        db.session.scalars(
-            sa.update(Delivery)
-            .where(Delivery.lease == lease, Delivery.state == DeliveryState.SENDING)
-            .values(leased_until=now + LEASE)
-            .returning(Delivery.id)
-            .execution_options(synchronize_session=False)
-        )
+def give_back(lease_id: int, now: datetime, *, notice_id: int | None = None) -> int:
+    """Return what was claimed but not tried to the queue, as if nothing had happened; of one notice alone if it is named."""
+    held = sa.update(Delivery).where(Delivery.lease_id == lease_id)
+    if notice_id is not None:
+        held = held.where(Delivery.notice_id == notice_id)
+    return run_update(held.values(**_waiting(now)))
+
+
+def postpone(lease_id: int, delivery_ids: Iterable[int], until: datetime) -> None:
+    """Return claimed deliveries to the queue, to be tried at `until`; no attempt is counted."""
+    mine = Delivery.lease_id == lease_id, Delivery.id.in_(list(delivery_ids))
+    run_update(sa.update(Delivery).where(*mine).values(**_waiting(until)))
+
+
+def close_lease(lease_id: int, now: datetime) -> None:
+    """Give back what is left and end the lease."""
+    give_back(lease_id, now)
+    run_update(sa.delete(Lease).where(Lease.id == lease_id))
+
+
+def free_expired_leases(now: datetime) -> int:
+    """Put what dead workers held back into the queue. Returns how many deliveries that were."""
+    expired = sa.select(Lease.id).where(Lease.expires_at < now).with_for_update(skip_locked=True)
+    dead = list(db.session.scalars(expired))
+    if not dead:
+        return 0
+    freed = run_update(sa.update(Delivery).where(Delivery.lease_id.in_(dead)).values(**_waiting(now)))
+    run_update(sa.delete(Lease).where(Lease.id.in_(dead)))
+    return freed
+
+
+def _waiting(until: datetime) -> dict[str, Any]:
+    """The values of a delivery that waits again, as it did before it was claimed."""
+    state = sa.case((Delivery.attempts > 0, DeliveryState.DEFERRED.value), else_=DeliveryState.QUEUED.value)
+    return {"state": state, "lease_id": None, "next_attempt_at": not_before(until)}
+
+
+def not_before(instant: datetime) -> sa.ColumnElement[datetime | None]:
+    """When a waiting delivery is tried: at `instant`, or, while its notice is paused, not until it is resumed."""
+    paused = sa.select(Notice.id).where(Notice.paused_at.is_not(None))
+    return sa.case((Delivery.notice_id.in_(paused), sa.null()), else_=sa.literal(instant, Delivery.next_attempt_at.type))
+
+
+_mine = (Delivery.id == sa.bindparam("b_id"), Delivery.lease_id == sa.bindparam("b_lease"))
+_table = Delivery.__table__
+assert isinstance(_table, sa.Table)
+_FINISH = (
+    sa.update(_table)
+    .where(*_mine)
+    .values(
+        state=sa.bindparam("b_state"), reply=sa.bindparam("b_reply"), reason=sa.bindparam("b_reason"),
+        settled_at=sa.bindparam("b_now"), attempts=_table.c.attempts + sa.bindparam("b_tries"), lease_id=None,
     )
-
-
-def give_back(lease: str) -> None:
-    """Return what was claimed but not tried to the queue, as if nothing had happened."""
-    run_update(
-        sa.update(Delivery)
-        .where(Delivery.lease == lease, Delivery.state == DeliveryState.SENDING)
-        .values(state=_waiting_state(), lease=None, leased_until=None)
+)  # fmt: skip
+_DEFER = (
+    sa.update(_table)
+    .where(*_mine)
+    .values(
+        state=DeliveryState.DEFERRED, reply=sa.bindparam("b_reply"), reason=sa.bindparam("b_reason"),
+        next_attempt_at=sa.bindparam("b_next"), give_up_at=sa.bindparam("b_give_up"),
+        attempts=_table.c.attempts + 1, lease_id=None,
     )
+)  # fmt: skip
 
 
-def settle(lease: str, outcomes: Sequence[Outcome], now: datetime) -> int:
-    """Write down how attempts ended, each only if `lease` still holds the delivery. Returns how many were.
+def settle(lease_id: int, outcomes: Sequence[Outcome], now: datetime) -> int:
+    """Write down how attempts ended, each only if the lease still holds the delivery. Returns how many were.
 
     A deferral that has waited until `give_up_at` becomes a failure.
     """
-    settled = 0
-    for outcome in outcomes:
-        values = _deferral(outcome, now) if outcome.state is DeliveryState.DEFERRED else _final(outcome, now)
-        settled += run_update(
-            sa.update(Delivery)
-            .where(Delivery.id == outcome.delivery_id, Delivery.lease == lease, Delivery.state == DeliveryState.SENDING)
-            .values(lease=None, leased_until=None, reply=_cut(outcome.reply, REPLY_LENGTH), **values)
+    finished = [_final(lease_id, one, now) for one in outcomes if one.state is not DeliveryState.DEFERRED]
+    deferred = [one for one in outcomes if one.state is DeliveryState.DEFERRED]
+    postponed: list[dict[str, Any]] = []
+    if deferred:
+        postponed, given_up = _deferrals(lease_id, deferred, now)
+        finished += given_up
+    return _execute_many(_FINISH, finished) + _execute_many(_DEFER, postponed)
+
+
+def _final(lease_id: int, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    return {
+        "b_id": outcome.delivery_id,
+        "b_lease": lease_id,
+        "b_state": outcome.state,
+        "b_reply": _cut(outcome.reply, REPLY_LENGTH),
+        "b_reason": _cut(outcome.reason, REASON_LENGTH),
+        "b_now": now,
+        "b_tries": 0 if outcome.state is DeliveryState.SKIPPED else 1,
+    }
+
+
+def _deferrals(lease_id: int, outcomes: Sequence[Outcome], now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the parameters of those that wait for another try, and of those given up."""
+    waited = {
+        row.id: row
+        for row in db.session.execute(
+            sa.select(Delivery.id, Delivery.attempts, Delivery.give_up_at).where(Delivery.id.in_([one.delivery_id for one in outcomes]))
         )
-    return settled
-
-
-def _final(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    tried = outcome.state is not DeliveryState.SKIPPED
-    return {
-        "state": outcome.state,
-        "reason": _cut(outcome.reason, REASON_LENGTH),
-        "settled_at": now,
-        "attempts": Delivery.attempts + (1 if tried else 0),
     }
+    postponed: list[dict[str, Any]] = []
+    given_up: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        row = waited[outcome.delivery_id]
+        # The hours count from the first try: while no worker ran, nobody has tried anything.
+        give_up_at = row.give_up_at if row.attempts else now + GIVE_UP_AFTER
+        values = _final(lease_id, outcome, now)
+        if now >= give_up_at:
+            given_up.append({**values, "b_state": DeliveryState.FAILED, "b_reason": GIVEN_UP})
+            continue
+        del values["b_state"], values["b_now"], values["b_tries"]
+        next_attempt_at = now + retry_delay(row.attempts + 1, outcome.longest_delay)
+        postponed.append({**values, "b_next": min(next_attempt_at, give_up_at), "b_give_up": give_up_at})
+    return postponed, given_up
 
 
-def _deferral(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    row = db.session.execute(sa.select(Delivery.attempts, Delivery.give_up_at).where(Delivery.id == outcome.delivery_id)).one()
-    next_attempt_at = now + retry_delay(row.attempts + 1, outcome.longest_delay)
-    # The hours count from the first try: while no worker ran, nobody has tried anything.
-    give_up_at = row.give_up_at if row.attempts else now + GIVE_UP_AFTER
-    if now >= give_up_at:
-        reason = "given up after 72 hours of trying"
-        return {"state": DeliveryState.FAILED, "reason": reason, "settled_at": now, "attempts": row.attempts + 1}
-    return {
-        "state": DeliveryState.DEFERRED,
-        "reason": _cut(outcome.reason, REASON_LENGTH),
-        "next_attempt_at": min(next_attempt_at, give_up_at),
-        "give_up_at": give_up_at,
-        "attempts": row.attempts + 1,
-    }
+def _execute_many(statement: sa.Update, parameters: Sequence[dict[str, Any]]) -> int:
+    return db.session.connection().execute(statement, parameters).rowcount if parameters else 0
 
 
 def retry_delay(attempts: int, longest: timedelta = LONGEST_DELAY) -> timedelta:
@@ -224,18 +296,15 @@ def retry_delay(attempts: int, longest: timedelta = LONGEST_DELAY) -> timedelta:
     return grown * random.uniform(0.75, 1.25)  # noqa: S311 - a spread, not a secret
 
 
-def free_expired_leases(now: datetime) -> int:
-    """Put what dead workers held back into the queue. Returns how many deliveries that were."""
-    return run_update(sa.update(Delivery).where(_abandoned(now)).values(state=_waiting_state(), lease=None, leased_until=None))
-
-
-def _waiting_state() -> sa.ColumnElement[Any]:
-    return sa.case((Delivery.attempts > 0, DeliveryState.DEFERRED.value), else_=DeliveryState.QUEUED.value)
+def keep_compiled(notice_id: int, compiled: dict[str, Any]) -> None:
+    """Store the text all recipients of a notice read, unless another worker was first."""
+    run_update(sa.update(Notice).where(Notice.id == notice_id, Notice.compiled.is_(sa.null())).values(compiled=compiled))
 
 
 def any_due(now: datetime) -> bool:
-    """Say whether a worker would find something to do."""
-    return bool(db.session.scalar(sa.select(sa.exists().where(_due(now)))))
+    """Say whether a worker would find something to do: mail that is due, or that a dead worker holds."""
+    abandoned = sa.exists().where(Lease.expires_at < now)
+    return bool(db.session.scalar(sa.select(sa.or_(sa.exists().where(_due(now)), abandoned))))
 
 
 def count_due(now: datetime) -> int:
@@ -247,25 +316,9 @@ def oldest_due(now: datetime) -> datetime | None:
     return db.session.scalar(sa.select(sa.func.min(Delivery.next_attempt_at)).where(_due(now)))
 
 
-def retry(notice_id: int, *, now: datetime, states: Collection[DeliveryState] = (DeliveryState.FAILED, DeliveryState.DEFERRED)) -> int:
-    """Try a notice's unfinished or failed deliveries again now, with 72 hours to go. Returns how many.
-
-    Bounced ones are left alone: the mail server said that trying again is of no use. A mailbox that was full is the exception.
-    """
-    full = sa.and_(Delivery.state == DeliveryState.BOUNCED, mailbox_was_full())
-    count = run_update(
-        sa.update(Delivery)
-        .where(Delivery.notice_id == notice_id, sa.or_(Delivery.state.in_(list(states)), full))
-        .values(state=DeliveryState.QUEUED, attempts=0, reason=None, settled_at=None, next_attempt_at=now, give_up_at=now + GIVE_UP_AFTER)
-    )
-    if count:
-        wake_after_commit()
-    return count
-
-
-def mailbox_was_full() -> sa.ColumnElement[bool]:
-    """The enhanced status code X.2.2 (RFC 3463): permanent by its first digit, and yet it passes."""
-    return Delivery.reply.like("% 5.2.2 %")
+def _due(now: datetime) -> sa.ColumnElement[bool]:
+    # Both values of `urgent`, so that the index over it and the instant serves.
+    return sa.and_(Delivery.urgent.in_([True, False]), Delivery.next_attempt_at <= now)
 
 
 def run_update(statement: sa.Update | sa.Delete) -> int:

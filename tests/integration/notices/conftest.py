@@ -35,7 +35,8 @@ TEMPLATES = {
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, mail_server: MailServer) -> Settings:
-    return make_settings(tmp_path, database_url, smtp_url=mail_server.url, smtp_timeout=5)
+    """One connection, so that one mail goes after the other."""
+    return make_settings(tmp_path, database_url, smtp_url=mail_server.url, smtp_timeout=5, smtp_connections=1)
 
 
 @pytest.fixture(autouse=True)

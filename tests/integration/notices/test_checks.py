@@ -9,15 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from portal.account.models import User
 from portal.database import db, transaction
-from portal.notices import kinds, outbox, progress, subscriptions, suppression
+from portal.notices import control, kinds, outbox, progress, subscriptions, suppression
 from portal.notices.delivery import deliver_due
 from portal.notices.models import DeliveryState, Topic
 from tests.cast import Cast
 from tests.conftest import NOW
-from tests.integration.notices.conftest import KIND, Enqueue, delivery_to
+from tests.integration.notices.conftest import KIND, Enqueue, delivery_to, notice
 from tests.smtp import MailServer
 
-SKIPPED, SENT = DeliveryState.SKIPPED, DeliveryState.SENT
+SKIPPED, SENT, QUEUED = DeliveryState.SKIPPED, DeliveryState.SENT, DeliveryState.QUEUED
 
 
 def user_id(address: str) -> int:
@@ -81,8 +81,8 @@ def test_a_suppressed_address_gets_nothing_until_it_is_lifted(cast: Cast, enqueu
     assert delivery_to(notice_id, cast.alice).reason == "address suppressed"
     assert suppression.suppressed([cast.alice]) == {cast.alice: "user unknown"}
     with transaction():
-        assert suppression.lift(cast.alice)
-        assert not suppression.lift(cast.alice)
+        assert suppression.lift(cast.alice, now=NOW)
+        assert not suppression.lift(cast.alice, now=NOW)
     enqueue(cast.alice)
     deliver_due(now=lambda: NOW)
     assert mail_server.recipients() == [cast.alice]
@@ -91,7 +91,7 @@ def test_a_suppressed_address_gets_nothing_until_it_is_lifted(cast: Cast, enqueu
 def test_a_cancelled_notice_goes_to_nobody_more(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
     notice_id = enqueue(cast.alice)
     with transaction():
-        outbox.cancel(notice_id, now=NOW)
+        control.cancel(notice_id, now=NOW)
     deliver_due(now=lambda: NOW)
     assert delivery_to(notice_id, cast.alice).reason == "cancelled"
     assert mail_server.accepted == []
@@ -116,15 +116,48 @@ def test_a_test_mail_goes_to_whoever_asked_and_says_so(cast: Cast, enqueue: Enqu
 
 
 @pytest.mark.parametrize("broken", ["broken", "unknown to everybody"])
-def test_a_notice_that_cannot_be_rendered_fails_and_spoils_no_other(
+def test_a_text_that_cannot_be_rendered_pauses_its_notice_and_spoils_no_other(
     cast: Cast, enqueue: Enqueue, mail_server: MailServer, broken: str
 ) -> None:
-    failed_id = enqueue(cast.alice, cast.bob, kind=broken)
+    broken_id = enqueue(cast.alice, cast.bob, kind=broken)
     enqueue(cast.alice)
-    counts = deliver_due(now=lambda: NOW).counts
-    assert counts == {DeliveryState.FAILED: 2, SENT: 1}
-    failed = delivery_to(failed_id, cast.bob)
-    assert (failed.state, failed.reason) == (DeliveryState.FAILED, "could not be rendered")
+    assert deliver_due(now=lambda: NOW).counts == {SENT: 1}
+    assert delivery_to(broken_id, cast.bob).state is QUEUED
+    paused = notice(broken_id)
+    assert paused.paused_at == NOW
+    assert paused.pause_reason
+    assert not outbox.any_due(NOW + timedelta(days=1))
+
+    kinds.register(kinds.Kind("unknown to everybody"))
+    repaired = notice(broken_id)
+    with transaction() as session:
+        session.get_one(type(repaired), broken_id).kind = KIND
+        assert control.resume(broken_id, now=NOW) == 2
+    assert deliver_due(now=lambda: NOW).counts == {SENT: 2}
+
+
+def test_a_paused_notice_waits_and_goes_on_where_it_was(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
+    everybody = [cast.alice, cast.bob, cast.carol]
+    notice_id = enqueue(*everybody)
+    paused: list[int] = []
+
+    def pause_after_the_first() -> bool:
+        if len(mail_server.accepted) == 1 and not paused:
+            with transaction():
+                paused.append(control.pause(notice_id, now=NOW))
+        return False
+
+    mail_server.seconds_per_mail = 1.2  # each mail is checked again a second after it was
+    deliver_due(stopping=pause_after_the_first)
+    assert len(mail_server.accepted) < 3
+    late = NOW + timedelta(days=4)
+    assert deliver_due(now=lambda: late).total == 0
+    mail_server.answers[cast.carol] = "451 4.7.1 later"
+    with transaction():
+        control.resume(notice_id, now=late)
+    deliver_due(now=lambda: late)
+    assert sorted(mail_server.recipients()) == everybody[:2]
+    assert delivery_to(notice_id, cast.carol).state is DeliveryState.DEFERRED, "the pause counted as waiting"
 
 
 def broken_sql() -> None:
@@ -157,7 +190,7 @@ def test_one_person_whose_mail_cannot_be_made_spoils_no_other(cast: Cast, enqueu
     notice_id = enqueue(cast.alice, cast.bob)
     deliver_due(now=lambda: NOW)
     assert mail_server.recipients() == [cast.bob]
-    assert delivery_to(notice_id, cast.alice).reason == "could not be rendered"
+    assert delivery_to(notice_id, cast.alice).reason == "could not be rendered for this person"
 
 
 def test_retrying_tries_what_failed_and_leaves_final_refusals_alone(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
@@ -167,7 +200,7 @@ def test_retrying_tries_what_failed_and_leaves_final_refusals_alone(cast: Cast, 
     assert progress.progress(notice_id).retryable == 2
     mail_server.answers.clear()
     with transaction():
-        assert outbox.retry(notice_id, now=NOW) == 2
+        assert control.retry(notice_id, now=NOW) == 2
     deliver_due(now=lambda: NOW)
     assert delivery_to(notice_id, cast.alice).state is DeliveryState.BOUNCED
     assert sorted(mail_server.recipients()) == [cast.bob, cast.carol, cast.dave]

@@ -35,6 +35,11 @@ def crowd(app_context: None) -> int:
         return outbox.enqueue(KIND, everybody, context={"title": "News", "text": "hello"}, now=NOW).id
 
 
+def a_lease(holder: str) -> int:
+    with transaction():
+        return outbox.open_lease(holder, NOW)
+
+
 def run_together(work: list[threading.Thread]) -> None:
     for thread in work:
         thread.start()
@@ -52,10 +57,11 @@ def test_no_delivery_is_claimed_twice(app: Flask) -> None:
     def worker(name: str) -> None:
         try:
             with app.app_context():
+                lease_id = a_lease(name)
                 barrier.wait()
                 while True:
                     with transaction():
-                        ids = outbox.claim(7, name, NOW)
+                        ids = [one.due.id for one in outbox.claim(7, lease_id, NOW)]
                     with lock:
                         claimed.update(ids)
                     if not ids:
@@ -80,44 +86,48 @@ def test_workers_side_by_side_send_each_mail_once(app: Flask, mail_server: MailS
     assert len(set(mail_server.recipients())) == PEOPLE
 
 
-def test_a_lease_that_ran_out_is_claimed_again_and_one_that_was_renewed_is_not(cast: Cast, enqueue: Enqueue) -> None:
-    enqueue(cast.alice, cast.bob)
+def test_a_lease_that_ran_out_is_freed_and_one_that_was_renewed_is_not(cast: Cast, enqueue: Enqueue) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    lease_id, other = a_lease("slow"), a_lease("other")
     with transaction():
-        held = outbox.claim(10, "dead", NOW)
-    assert len(held) == 2
+        held = outbox.claim(10, lease_id, NOW)
+        assert outbox.renew(other, NOW + outbox.LEASE * 3)
+    assert [one.due.address for one in held] == [cast.alice, cast.bob]
     with transaction():
-        assert outbox.claim(10, "other", NOW + outbox.LEASE / 2) == []
-        assert outbox.renew("dead", NOW + outbox.LEASE / 2) == set(held)
+        assert outbox.renew(lease_id, NOW + outbox.LEASE / 2)
+        assert outbox.free_expired_leases(NOW + outbox.LEASE * 1.2) == 0
     with transaction():
-        assert outbox.claim(10, "other", NOW + outbox.LEASE * 1.2) == []
+        assert outbox.claim(10, other, NOW + outbox.LEASE * 1.2) == []
+    late = NOW + outbox.LEASE * 2
+    assert outbox.any_due(late)
     with transaction():
-        assert outbox.claim(10, "other", NOW + outbox.LEASE * 2) == held
-        assert outbox.renew("dead", NOW + outbox.LEASE * 2) == set()
-
-
-def test_the_sweeper_frees_what_a_dead_worker_held(cast: Cast, enqueue: Enqueue) -> None:
-    notice_id = enqueue(cast.alice)
-    with transaction():
-        outbox.claim(10, "dead", NOW)
-        assert outbox.free_expired_leases(NOW) == 0
-    with transaction():
-        assert outbox.free_expired_leases(NOW + outbox.LEASE + timedelta(seconds=1)) == 1
+        assert outbox.free_expired_leases(late) == 2
+        assert not outbox.renew(lease_id, late)
+        assert [one.due.id for one in outbox.claim(10, other, late)] == [one.due.id for one in held]
     delivery = delivery_to(notice_id, cast.alice)
-    assert (delivery.state, delivery.lease, delivery.attempts) == (DeliveryState.QUEUED, None, 0)
+    assert (delivery.state, delivery.lease_id, delivery.attempts) == (DeliveryState.SENDING, other, 0)
+
+
+def test_the_number_of_a_lease_is_never_given_out_again(app_context: None) -> None:
+    first = a_lease("first")
+    with transaction():
+        outbox.close_lease(first, NOW)
+    assert a_lease("second") != first
 
 
 def test_a_claim_that_is_rolled_back_holds_nothing(cast: Cast, enqueue: Enqueue) -> None:
     enqueue(cast.alice)
+    lease_id = a_lease("any")
 
     def claim_and_die() -> None:
         with transaction():
-            assert len(outbox.claim(10, "first", NOW)) == 1
+            assert len(outbox.claim(10, lease_id, NOW)) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         claim_and_die()
     with transaction():
-        assert len(outbox.claim(10, "second", NOW)) == 1
+        assert len(outbox.claim(10, lease_id, NOW)) == 1
     db.session.rollback()
 
 
@@ -135,12 +145,12 @@ def test_a_mail_that_takes_longer_than_a_lease_is_not_taken_over(
 
     sending = threading.Thread(target=send)
     sending.start()
-    stolen: list[int] = []
+    stolen = 0
     while sending.is_alive():
         db.session.rollback()
         if delivery_to(notice_id, cast.alice).state is DeliveryState.SENDING:
             with transaction():
-                stolen += outbox.claim(10, "thief", clock.now())
+                stolen += outbox.free_expired_leases(clock.now())
         sending.join(0.2)
-    assert stolen == []
+    assert stolen == 0
     assert mail_server.recipients() == [cast.alice]

@@ -9,6 +9,7 @@ from flask import Flask
 from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid, NotFound
+from portal.notices.kinds import Due
 from portal.notices.models import Delivery, Notice, Topic
 from portal.releases import announcements, builds, drafts, publishing
 from portal.releases.models import Channel, Kind, ReleaseState
@@ -171,10 +172,11 @@ def test_a_minor_release_is_checked_for_closed_accounts_only(cast: Cast) -> None
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "release")).one()
     erin, dave = person(cast.erin), person(cast.dave)
     dave.active = False
-    deliveries = [Delivery(id=1, user_id=erin.id), Delivery(id=2, user_id=dave.id)]
+    deliveries = [Due(number, one.id, one.email, one.name, NOW) for number, one in enumerate((erin, dave), 1)]
     assert announcements.check_release(notice, deliveries, NOW) == {2: "not entitled"}
 
 
-def _pending() -> tuple[Notice, list[Delivery]]:
+def _pending() -> tuple[Notice, list[Due]]:
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "release")).one()
-    return notice, list(db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id)))
+    deliveries = db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id))
+    return notice, [Due(one.id, one.user_id, one.address, one.name, NOW) for one in deliveries]
