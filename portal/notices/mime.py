@@ -17,7 +17,7 @@ CRLF = "\r\n"
 SOFT_BREAK = "=\r\n"
 LINE_LENGTH = 76
 ENCODED_BYTES = 39
-LONGEST_QUOTED_NAME = 64
+LONGEST_NAME = 400
 LONGEST_LOCAL_PART = 64
 LONGEST_ADDRESS = 254
 _BREAKING = {"Cc", "Zl", "Zp", "Cs"}
@@ -77,7 +77,7 @@ def mailbox(name: str, address: str) -> str:
     name = one_line(name)
     if not name:
         return address
-    if name.isascii() and "=?" not in name and len(name) <= LONGEST_QUOTED_NAME:
+    if name.isascii() and "=?" not in name and len(name) <= LONGEST_NAME:
         shown = f'"{quote(name)}"'
         fold = "" if len(shown) + len(address) < LINE_LENGTH - len("Reply-To: <>") else CRLF
         return f"{shown}{fold} <{address}>"

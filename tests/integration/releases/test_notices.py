@@ -96,8 +96,8 @@ def test_a_test_goes_to_the_asker_alone_and_says_so(cast: Cast) -> None:
     assert mailed() == [cast.paula]
     notice = db.session.scalars(sa.select(Notice)).one()
     delivery = db.session.scalars(sa.select(Delivery)).one()
-    assert announcements.check_release(notice, [delivery], NOW) == {}
-    letter = rendering.Renderer(notice, current_settings()).texts(delivery, NOW)
+    assert announcements.check_release(notice, [rendering.due_of(delivery)], NOW) == {}
+    letter = rendering.Renderer(notice, current_settings()).texts(rendering.due_of(delivery), NOW)
     assert letter.subject == "[Test] Macro Studio 15.3b2: beta ready to test"
 
 
@@ -108,7 +108,7 @@ def test_a_test_of_a_draft_discarded_since_is_not_sent(cast: Cast) -> None:
     with transaction():
         drafts.discard(release_id, actor=None, now=NOW)
     notice, delivery = db.session.scalars(sa.select(Notice)).one(), db.session.scalars(sa.select(Delivery)).one()
-    assert list(announcements.check_release(notice, [delivery], NOW)) == [delivery.id]
+    assert list(announcements.check_release(notice, [rendering.due_of(delivery)], NOW)) == [delivery.id]
 
 
 def test_a_test_does_not_stand_in_the_way_of_publishing(cast: Cast) -> None:
@@ -130,7 +130,7 @@ def test_a_withdrawal_tells_exactly_those_who_downloaded_it(cast: Cast) -> None:
     assert mailed("release_withdrawn") == [cast.bob]
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "release_withdrawn")).one()
     delivery = db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id)).one()
-    mail = rendering.Renderer(notice, current_settings()).texts(delivery, NOW)
+    mail = rendering.Renderer(notice, current_settings()).texts(rendering.due_of(delivery), NOW)
     assert mail.subject == "Macro Studio 15.3b2 is withdrawn: stop using it"
     for part in (mail.text, mail.html):
         assert "The installer removes macros." in part

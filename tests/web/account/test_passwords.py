@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from portal import clock
 from portal.database import db
 from portal.notices.models import Delivery, Notice
-from portal.notices.rendering import Renderer
+from portal.notices.rendering import Renderer, due_of
 from tests.cast import PASSWORD, Cast
 from tests.web.account.pages import SignIn, change_user, link_in_newest, mails, send, text_of, try_password
 
@@ -41,7 +41,7 @@ def test_the_outbox_holds_no_link_and_each_mail_gets_one_when_it_is_sent(app: Fl
         notice = db.session.scalars(sa.select(Notice)).one()
         delivery = db.session.scalars(sa.select(Delivery)).one()
         assert notice.context == {}
-        mail = Renderer(notice, app.extensions["portal.settings"]).texts(delivery, clock.now())
+        mail = Renderer(notice, app.extensions["portal.settings"]).texts(due_of(delivery), clock.now())
         db.session.remove()
     for part in (mail.text, mail.html):
         assert f"http://127.0.0.1:8000{FORGOT}/" in part
