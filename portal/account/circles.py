@@ -65,6 +65,7 @@ def register_audiences() -> None:
         Audience(
             "contacts",
             "Contacts of contracts in force",
+            "The people named to a seat, while the contract runs.",
             "you are a contact of a priority support contract for {product}",
             contacts,
         )
@@ -72,7 +73,8 @@ def register_audiences() -> None:
     audiences.register(
         Audience(
             "seats",
-            "Everybody who holds a seat, also of contracts that have ended",
+            "Everybody who holds a seat",
+            "Also of contracts that have ended, are suspended or cancelled.",
             "you are named as a contact of a contract for {product}",
             _seats,
         )
@@ -80,7 +82,8 @@ def register_audiences() -> None:
     audiences.register(
         Audience(
             "customers",
-            "Customers: all people of organisations with a contract of the product, and everybody subscribed to one of its topics",
+            "All customers",
+            "All people of organisations with a contract of the product, now or before, and everybody subscribed to one of its topics.",
             "your organisation is a customer for {product}, or you subscribed to its notices",
             _customers,
         )

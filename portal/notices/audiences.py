@@ -144,12 +144,13 @@ Chosen = Callable[[int, Topic | None, datetime], Circle]
 class Audience:
     """A circle that staff can choose by name.
 
-    `label` says who they are, `because` completes "You get this because …", with {product} and {topic} in it. A circle that
-    is made of a choice `needs_topic`.
+    `label` says who they are and `meaning` the rest of it; `because` completes "You get this because …", with {product} and
+    {topic} in it. A circle that is made of a choice `needs_topic`.
     """
 
     name: str
     label: str
+    meaning: str
     because: str
     circle: Chosen
     needs_topic: bool = False
@@ -188,7 +189,8 @@ def register_audiences() -> None:
     register(
         Audience(
             "subscribers",
-            "People who chose the topic below, contacts and customers alike",
+            "Subscribers of the topic",
+            "Everybody who switched the topic on, with or without a contract.",
             "you chose notices about {topic} of {product}",
             asked_about,
             needs_topic=True,

@@ -49,7 +49,13 @@ def people(release: Release, now: datetime, *, after: str = "", limit: int) -> l
 def register_audiences() -> None:
     """Make the audience known that downloads give."""
     audiences.register(
-        Audience("downloaders", "Everybody who downloaded a build of the product", "you downloaded a build of {product}", _downloaders)
+        Audience(
+            "downloaders",
+            "Everybody who downloaded a build",
+            "Of whatever version of the product, betas included.",
+            "you downloaded a build of {product}",
+            _downloaders,
+        )
     )
 
 

@@ -12,13 +12,14 @@ from portal.web.urls import url_for
 
 @dataclass(frozen=True)
 class Entry:
-    """A place in the navigation. Features register theirs; `shown` says for whom."""
+    """A place in the navigation. Features register theirs; `shown` says for whom, `also` names other blueprints that belong to it."""
 
     label: str
     endpoint: str
     order: int
     staff: bool = False
     shown: Callable[[], bool] = lambda: True
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,6 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
 
 
 def _link(entry: Entry) -> Link:
-    here = request.endpoint or ""
-    in_section = here.partition(".")[0] == entry.endpoint.partition(".")[0]
+    here = (request.endpoint or "").partition(".")[0]
+    in_section = here in {entry.endpoint.partition(".")[0], *entry.also}
     return Link(entry.label, url_for(entry.endpoint), current=in_section)

@@ -1,4 +1,4 @@
-/* releases.js: uploads with progress, and a live preview beside the editor. Both forms work without it. */
+/* releases.js: uploads with progress. The form works without it. */
 (function () {
   "use strict";
 
@@ -77,24 +77,5 @@
     window.addEventListener("beforeunload", function (event) { if (running && running.readyState < 4) { event.preventDefault(); } });
   }
 
-  function preparePreview(box) {
-    var form = document.getElementById(box.dataset.previewOf);
-    var waiting = null;
-    var latest = 0;
-
-    function refresh() {
-      var mine = ++latest;
-      fetch(box.dataset.preview, { method: "POST", body: new URLSearchParams(new FormData(form)) }).then(function (answer) {
-        return answer.ok ? answer.text() : null;
-      }).then(function (html) {
-        /* The server cleaned this HTML; it is the same that readers get. */
-        if (html !== null && mine === latest) { box.innerHTML = html; }
-      }, function () { /* The last preview stays; saving still works. */ });
-    }
-    form.addEventListener("input", function () { clearTimeout(waiting); waiting = setTimeout(refresh, 400); });
-    form.querySelector("[name=preview]").hidden = true;
-  }
-
   document.querySelectorAll("form[data-upload]").forEach(prepareUpload);
-  document.querySelectorAll("[data-preview]").forEach(preparePreview);
 })();
