@@ -9,7 +9,7 @@ import select
 import smtplib
 import ssl
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -150,7 +150,7 @@ class Sender:
             channel.close(deadline)
         self._channels.clear()
 
-    def deliver(self, letters: Iterable[Letter]) -> Iterator[list[Result]]:
+    def deliver(self, letters: Iterable[Letter]) -> Generator[list[Result]]:
         """Send `letters`. Yields what became of them, some at a time and never an empty list.
 
         Every list is to be written down before the next is asked for: meanwhile nothing is sent, so that never more than

@@ -7,7 +7,6 @@
 import re
 from typing import NamedTuple
 
-from portal.notices.mime import one_line
 from portal.notices.models import DeliveryState
 
 LONGEST_REPLY = 32_768
@@ -46,8 +45,7 @@ class Reply(NamedTuple):
         """The reply as one printable line of at most 500 characters: the code once, then the words of all its lines."""
         first, *more = self.raw.decode("utf-8", "replace").rstrip().split("\n")
         words = " ".join([first[:3], first[4:], *(line[4:] for line in more)])
-        line = " ".join(words.split())
-        return (line if line.isprintable() else one_line(line))[:LONGEST_LINE_KEPT]
+        return _one_line(words)
 
 
 class Replies:
@@ -84,7 +82,7 @@ class Replies:
             raise Malformed("the mail server's answer has no end")
         for line in rest.split(b"\n")[:-1]:
             if not _LINE.match(line):
-                raise Malformed(f"the mail server's answer is none of SMTP: {one_line(line[:60].decode('utf-8', 'replace'))}")
+                raise Malformed(f"the mail server's answer is none of SMTP: {_one_line(line[:60].decode('utf-8', 'replace'))}")
 
 
 class Result(NamedTuple):
@@ -118,4 +116,12 @@ def words(error: BaseException) -> str:
         return SILENCE
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return one_line(f"{type(error).__name__}: {error}")[:LONGEST_LINE_KEPT]
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _one_line(text: str) -> str:
+    """Return `text` as staff can read it: one line, at most 500 characters, a space for each that does not print."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = " ".join("".join(one if one.isprintable() else " " for one in line).split())
+    return line[:LONGEST_LINE_KEPT]
