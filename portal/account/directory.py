@@ -14,6 +14,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from portal.account.contracts import Standing, standing
 from portal.account.models import Contact, Contract, Organization, User, roles_users
 from portal.database import db
+from portal.notices import suppression
 
 PAGE = 50
 Row = TypeVar("Row")
@@ -36,8 +37,11 @@ class ContractRow:
 
 @dataclass(frozen=True)
 class PersonRow:
+    """A person, the contracts they hold a seat of, and why no mail goes to their address, if none does."""
+
     person: User
     contracts: list[str]
+    suppressed: str | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ def people_page(query: str, after: str | None, *, size: int = PAGE) -> Page[Pers
         .order_by(Contract.number)
     ):
         numbers.setdefault(user_id, []).append(number)
-    return Page([PersonRow(person, numbers.get(person.id, [])) for person in page], page[-1].email if more else None)
+    gone = suppression.suppressed([person.email for person in page])
+    rows = [PersonRow(person, numbers.get(person.id, []), gone.get(person.email)) for person in page]
+    return Page(rows, page[-1].email if more else None)
 
 
 def organizations_page(query: str, after: str | None, *, size: int = PAGE) -> Page[OrganizationRow]:

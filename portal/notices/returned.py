@@ -18,6 +18,7 @@ from portal.notices.smtp import deliverable_form
 
 # Mail servers give up within days (RFC 5321, 4.5.4.1). What comes later has lain in somebody's archive, return path and all.
 BELIEVED_FOR = timedelta(days=30)
+LARGEST_ID = 2**31 - 1
 DELAYED = "delayed by a mail server"
 ELSEWHERE = "came back from where it was forwarded to"
 
@@ -46,7 +47,7 @@ class Outcome:
 
 def addresses_of(delivery_id: int) -> frozenset[str]:
     """Return the spellings of the address a delivery went to, in lower case; none if there is no such delivery."""
-    delivery = db.session.get(Delivery, delivery_id)
+    delivery = db.session.get(Delivery, delivery_id) if delivery_id <= LARGEST_ID else None
     if delivery is None:
         return frozenset()
     return frozenset({delivery.address.lower(), (deliverable_form(delivery.address) or delivery.address).lower()})
@@ -54,7 +55,7 @@ def addresses_of(delivery_id: int) -> frozenset[str]:
 
 def take(delivery_id: int, bounce: Bounce, *, now: datetime) -> Outcome:
     """Write down what a mail that came back says about a delivery, in the current transaction."""
-    delivery = db.session.get(Delivery, delivery_id, with_for_update=True)
+    delivery = db.session.get(Delivery, delivery_id, with_for_update=True) if delivery_id <= LARGEST_ID else None
     if delivery is None:
         return Outcome(Became.IGNORED, "there is no such delivery any more", delivery_id)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import defer
 
 from portal import audit
 from portal.audit import Actor
@@ -126,4 +127,5 @@ def _with_notice() -> sa.Select[Suppression, Notice | None]:
         sa.select(Suppression, Notice)
         .outerjoin(Delivery, Delivery.id == Suppression.delivery_id)
         .outerjoin(Notice, Notice.id == Delivery.notice_id)
+        .options(defer(Notice.compiled))
     )
