@@ -31,7 +31,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateNotFound, Tem
 from markupsafe import Markup
 
 from portal.config import Settings, current_settings
-from portal.database import NO_ANSWER, db
+from portal.database import NO_ANSWER, db, release_connection
 from portal.notices import kinds, links, mail_text, mime, return_path, slots
 from portal.notices.kinds import Due
 from portal.notices.mime import Letter
@@ -70,10 +70,11 @@ class Unrenderable(Exception):
 
 
 class Unrendered(NamedTuple):
-    """A delivery for which there is no mail, and why: of one person alone, and final."""
+    """A delivery for which there is no mail, and why: of one person alone. Unless it is `final`, another try may have luck."""
 
     delivery_id: int
     reason: str
+    final: bool
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,11 @@ class Renderer:
         for person in people:
             address = envelope_form(person.address)
             if address is None:
-                made.append(Unrendered(person.id, NO_ADDRESS))
+                made.append(Unrendered(person.id, NO_ADDRESS, final=True))
                 continue
             mail, block = self._mail_for(person, now), blocks.get(person.id, {})
             if mail is None or block is None:
-                made.append(Unrendered(person.id, FAILED_FOR_ONE))
+                made.append(Unrendered(person.id, FAILED_FOR_ONE, final=False))
                 continue
             message = mail.fill(self._values(mail, person, address, block))
             made.append(Letter(person.id, address, return_path.make(self.settings, person.id), message))
@@ -280,10 +281,9 @@ class Renderer:
         assert self.kind.personal is not None
         try:
             personal = self.kind.personal(self.notice, person, now)
-        except NO_ANSWER:
-            raise
         except Exception:
             log.exception("the personal part of notice %s failed", self.notice.id)
+            release_connection()  # a statement that failed would spoil the ones after it
             return None
         return self._compile({name: _mask(value) for name, value in personal.items()} if self._masked else personal)
 
@@ -404,7 +404,7 @@ def _render(name: str, variables: Mapping[str, Any]) -> str:
     template = _template(name)
     try:
         return template.render(variables)
-    except NO_ANSWER:
+    except (*NO_ANSWER, Unrenderable):
         raise
     except TemplateNotFound as error:
         raise Unrenderable(f"The template {error} is missing.") from error

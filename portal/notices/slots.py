@@ -49,7 +49,7 @@ class _Marker(str):
     __slots__ = ()
 
     def __bool__(self) -> NoReturn:
-        raise MarkerLost("asks whether something is there that differs per person")
+        raise MarkerLost("asks for something that differs per person")
 
 
 class Markers:

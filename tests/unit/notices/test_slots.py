@@ -37,11 +37,11 @@ def mail(before: str = "Dear ", after: str = ",\nbye.", around: tuple[str, str] 
         ("To", Slot("header", "to")),
         ("Subject", Slot("subject", "value")),
     ]
-    text, html = (
-        [f"{before}", Slot(part, "value", *around, otherwise), f"{after}", Slot(part, "value", *around, otherwise)]
-        for part in ("text", "html")
-    )
-    return Mail([Slot("subject", "value")], slots.compose(headers, text, html, "=_n1"))
+    parts: list[list[Piece]] = []
+    for part in ("text", "html"):
+        slot = Slot(part, "value", *around, otherwise)
+        parts.append([before, slot, after, slot])
+    return Mail([Slot("subject", "value")], slots.compose(headers, parts[0], parts[1], "=_n1"))
 
 
 def harmless(text: str) -> str:
@@ -129,5 +129,5 @@ def test_a_marker_that_was_changed_is_missed() -> None:
 def test_nothing_can_depend_on_whether_a_person_has_a_value() -> None:
     markers = Markers()
     assert markers.mark(Slot("text", "url"), known_to_be_there=True)
-    with pytest.raises(MarkerLost, match="asks whether"):
+    with pytest.raises(MarkerLost, match="asks for something"):
         bool(markers.mark(Slot("text", "name")))
