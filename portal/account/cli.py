@@ -12,12 +12,13 @@ import click
 from flask.cli import AppGroup
 
 from portal import clock
-from portal.account import contacts, contracts, directory, imports, people, signing_in
+from portal.account import contacts, contracts, directory, imports, opt_in, people, signing_in
 from portal.account.models import Contact, Contract
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
 from portal.products import catalog
+from portal.products.models import Product
 from portal.web.guards import STAFF_ROLES
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -178,6 +179,10 @@ def _contact(seat: Contact) -> dict[str, Any]:
     return {"seat": seat.seat, "name": seat.user.name, "email": seat.user.email}
 
 
+ASK = click.option(
+    "--ask", "slugs", multiple=True, metavar="PRODUCT",
+    help="Ask by mail whether they want release notices of this product, if they never were. May be given several times.",
+)  # fmt: skip
 CSV_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -202,14 +207,24 @@ def import_contracts(file: Path, no_invitations: bool, dry_run: bool) -> None:
 
 @customer.command("import")
 @click.argument("file", type=CSV_FILE)
+@ASK
 @click.option("--dry-run", is_flag=True, help="Check the file and change nothing.")
-def import_customers(file: Path, dry_run: bool) -> None:
+def import_customers(file: Path, slugs: tuple[str, ...], dry_run: bool) -> None:
     """Import people from a CSV file with the columns email,name,organization: all of it or nothing.
 
-    Somebody whose address is known is left as they are, so a file can be imported again.
+    Somebody whose address is known is left as they are, so a file can be imported again. Nobody is mailed about releases unless
+    they choose so themselves; with --ask they get one mail that asks.
     """
     rows = imports.read_rows(file.read_bytes(), imports.CUSTOMER_COLUMNS)
-    _import(rows, lambda counted: imports.import_customers(counted, now=clock.now()), "person", "people", dry_run=dry_run)
+
+    def run(counted: Iterable[tuple[int, imports.Row]]) -> imports.Outcome:
+        return imports.import_customers(counted, ask=_products(slugs), now=clock.now())
+
+    _import(rows, run, "person", "people", dry_run=dry_run)
+
+
+def _products(slugs: Iterable[str]) -> list[Product]:
+    return [catalog.find_product(slug) for slug in dict.fromkeys(slugs)]
 
 
 def _import(
@@ -230,16 +245,20 @@ def _import(
         click.echo("Dry run: nothing was kept.")
     noun = singular if outcome.added == 1 else plural or f"{singular}s"
     click.echo(f"{outcome.added} {noun} added, {outcome.unchanged} known already.")
+    if outcome.asked:
+        click.echo(f"{outcome.asked} {'mail asks' if outcome.asked == 1 else 'mails ask'} whether release notices are wanted.")
 
 
 @customer.command("add")
 @click.argument("email")
 @click.option("--name", default="", help="What the person is called.")
 @click.option("--organization", required=True, help="Its name; it is added if unknown.")
-def add_customer(email: str, name: str, organization: str) -> None:
+@ASK
+def add_customer(email: str, name: str, organization: str, slugs: tuple[str, ...]) -> None:
     """Add the person with address EMAIL to a customer's organisation, without a seat."""
     now = clock.now()
     with transaction():
         employer = contracts.find_or_create_organization(organization, actor=None, now=now)
         address = people.add_customer(email, name, employer, actor=None, now=now).email
-    click.echo(f"{address} is added.")
+        asked = sum(opt_in.ask_customers([address], product, actor=None, now=now) for product in _products(slugs))
+    click.echo(f"{address} is added." + (" A mail asks whether release notices are wanted." if asked else ""))

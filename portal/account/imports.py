@@ -8,7 +8,7 @@ from io import StringIO
 
 import sqlalchemy as sa
 
-from portal.account import contacts, contracts, people
+from portal.account import contacts, contracts, opt_in, people
 from portal.account.models import Contract, Organization
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound, PortalError
@@ -28,10 +28,11 @@ _COLUMNS = {"name": "organization"}
 
 @dataclass
 class Outcome:
-    """What an import did: how many things were added, and how many were there already."""
+    """What an import did: how many things were added, how many were there already, and how many people were asked by mail."""
 
     added: int = 0
     unchanged: int = 0
+    asked: int = 0
     errors: list[str] = field(default_factory=list)
 
 
@@ -79,16 +80,21 @@ def import_contracts(rows: Iterable[tuple[int, Row]], *, default_zone: str, invi
     return _run(rows, add)
 
 
-def import_customers(rows: Iterable[tuple[int, Row]], *, now: datetime) -> Outcome:
+def import_customers(rows: Iterable[tuple[int, Row]], *, ask: Iterable[Product] = (), now: datetime) -> Outcome:
     """Add the people of `rows`, with their organisations. Somebody whose address is known is left as they are.
 
+    Nobody is subscribed to anything. Everybody in `rows` who never was asked whether they want release notices of the products
+    in `ask` is asked by mail.
     Raises Invalid that names every row and column at fault; the caller's transaction then takes all of it back.
     """
     organizations = {organization.name: organization for organization in db.session.scalars(sa.select(Organization))}
+    addresses: dict[str, None] = {}
 
     def add(row: Row) -> bool:
         address = people.normalize_email(row["email"])
-        if people.find_person(address) is not None:
+        addresses[address] = None
+        known = people.find_person(address)
+        if known is not None and not known.provisional:
             return False
         name = row["organization"]
         if name and name not in organizations:
@@ -96,7 +102,9 @@ def import_customers(rows: Iterable[tuple[int, Row]], *, now: datetime) -> Outco
         people.add_customer(address, row["name"], organizations.get(name), actor=None, now=now)
         return True
 
-    return _run(rows, add)
+    outcome = _run(rows, add)
+    outcome.asked = sum(opt_in.ask_customers(addresses, product, actor=None, now=now) for product in ask)
+    return outcome
 
 
 def _run(rows: Iterable[tuple[int, Row]], add: Callable[[Row], bool]) -> Outcome:

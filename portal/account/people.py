@@ -1,31 +1,48 @@
 """People and their addresses."""
 
+import re
+import unicodedata
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import available_timezones
 
 import sqlalchemy as sa
-from email_validator import EmailNotValidError, validate_email
 
 from portal import audit
 from portal.account.models import Contact, Organization, Role, User
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid
+from portal.notices import subscriptions
 from portal.notices.models import OPEN_STATES, Delivery
-from portal.text import clean_line
+from portal.text import clean_address, clean_line
+
+LONGEST_LOCAL_PART = 64  # octets (RFC 5321, 4.5.3.1.1)
+# Alphabets with letters that cannot be told from Latin ones.
+_LIKE_LATIN = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"}
 
 
 def normalize_email(address: str) -> str:
     """Return `address` the way it is stored: syntactically valid, without display name or quoting, in lower case.
 
-    Raises Invalid for anything else, so that one address can never be read as two, or as a header.
+    Raises Invalid for anything else, so that one address can never be read as two, or as a header; and for one that is made to
+    look like another.
     """
-    address = clean_line(address, "email", 254)
-    try:
-        return validate_email(address, check_deliverability=False).normalized.lower()
-    except EmailNotValidError as error:
-        raise Invalid(f"{address} is no email address we can write to. {error}", "email") from None
+    normalized = clean_address(address)
+    if len(normalized.rpartition("@")[0].encode()) > LONGEST_LOCAL_PART:
+        raise Invalid(f"{normalized} is no email address we can write to: at most {LONGEST_LOCAL_PART} bytes stand before the @.", "email")
+    if any(_looks_like_another(part) for part in re.split(r"[@.]", normalized)):
+        raise Invalid(f"{normalized} mixes letters of several alphabets that look alike. Type it anew, letter by letter.", "email")
+    return normalized
+
+
+def _looks_like_another(part: str) -> bool:
+    """Whether a part of an address mixes Latin letters with those of an alphabet that has the same shapes, or holds letters that are
+    another way to write plain ones, such as full-width forms (Unicode Technical Standard 39)."""
+    if part.isascii():
+        return False
+    scripts = {unicodedata.name(character, "").partition(" ")[0] for character in part if character.isalpha()}
+    return unicodedata.normalize("NFKC", part) != part or ("LATIN" in scripts and not scripts.isdisjoint(_LIKE_LATIN))
 
 
 def find_person(address: str) -> User | None:
@@ -36,6 +53,7 @@ def find_person(address: str) -> User | None:
 def find_or_add_person(email: str, name: str, organization: Organization | None, *, now: datetime) -> User:
     """Return the person with this address, added if unknown. A known person keeps name and organisation if they have them.
 
+    Somebody known by a public form alone is kept from now on, under the name given here.
     Raises Invalid for a bad address or name.
     """
     address = normalize_email(email)
@@ -45,6 +63,8 @@ def find_or_add_person(email: str, name: str, organization: Organization | None,
         person = User(email=address, name=name, organization=organization, fs_uniquifier=uuid.uuid4().hex, active=True, created_at=now)
         db.session.add(person)
         _flush_address(address)
+    if person.provisional:
+        person.name, person.provisional = name, False
     person.name = person.name or name
     if person.organization_id is None:
         person.organization = organization
@@ -64,10 +84,11 @@ def _flush_address(address: str) -> None:
 def add_customer(email: str, name: str, organization: Organization | None, *, actor: User | None, now: datetime) -> User:
     """Add a person of a customer, without a seat: somebody who is mailed about releases.
 
-    Raises Invalid for a bad address or name, and for an address that is known already.
+    Raises Invalid for a bad address or name, and for an address that is known already, be it not by a public form alone.
     """
     address = normalize_email(email)
-    if find_person(address) is not None:
+    known = find_person(address)
+    if known is not None and not known.provisional:
         raise Invalid(f"{address} is known already. Search for it in the list of customers.", "email")
     person = find_or_add_person(address, name, organization, now=now)
     audit.record("customer.added", subject_type="user", subject_id=person.id, actor=actor, now=now)
@@ -93,11 +114,17 @@ def add_staff(email: str, name: str, roles: Iterable[str], *, actor: User | None
 
 
 def change_address(person: User, address: str) -> None:
-    """Give a person another (normalised, unknown) address: waiting mail follows, links sent to the old one die."""
+    """Give a person another (normalised, unknown) address: waiting mail follows, links sent to the old one die, and what was
+    confirmed there is forgotten."""
     person.email = address
     person.fs_uniquifier = uuid.uuid4().hex
     _flush_address(address)
-    db.session.execute(sa.update(Delivery).where(Delivery.user_id == person.id, Delivery.state.in_(OPEN_STATES)).values(address=address))
+    subscriptions.forget_confirmed(person.id)
+    db.session.execute(
+        sa.update(Delivery)
+        .where(Delivery.user_id == person.id, Delivery.state.in_(OPEN_STATES))
+        .values(address=address, domain=address.rpartition("@")[2])
+    )
 
 
 def change_profile(person: User, *, name: str, time_zone: str | None) -> None:

@@ -7,13 +7,14 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.account import contacts, contracts, directory, history, invitations, people
+from portal.account import contacts, contracts, directory, history, invitations, opt_in, people
 from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, RenewForm
 from portal.account.models import Contract
 from portal.account.views import ID, person
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict, PortalError
+from portal.notices import suppression
 from portal.products import catalog
 from portal.web.forms import refuse
 from portal.web.guards import protect, staff
@@ -118,6 +119,7 @@ def show(number: str) -> ResponseReturnValue:
         standing=contracts.standing(contract, now),
         seats=seats,
         states=invitations.seat_states(seats, now),
+        suppressed=suppression.suppressed([contact.user.email for contact in seats]),
         acts=_possible_acts(contract),
         coming=contracts.next_term(contract, now),
         history=history.of_contract(contract, for_staff=True),
@@ -239,16 +241,19 @@ def list_customers() -> ResponseReturnValue:
 @customers_blueprint.route("/new", methods=["GET", "POST"], endpoint="new")
 def add_customer() -> ResponseReturnValue:
     form = CustomerForm()
+    form.ask.choices = {"": "No product: do not ask"} | {product.slug: product.name for product in catalog.all_products()}
     if form.validate_on_submit():
         try:
             with transaction():
                 now, actor = clock.now(), person()
                 organization = contracts.find_or_create_organization(form.organization.data or "", actor=actor, now=now)
                 added = people.add_customer(form.email.data or "", form.name.data or "", organization, actor=actor, now=now)
-                address = added.email
+                address, asked = added.email, 0
+                if form.ask.data:
+                    asked = opt_in.ask_customers([address], catalog.find_product(form.ask.data), actor=actor, now=now)
         except PortalError as error:
             refuse(form, error)
         else:
-            flash(f"{address} is added.", "success")
+            flash(f"{address} is added." + (" A mail asks whether they want release notices." if asked else ""), "success")
             return redirect(url_for("customers_staff.index"))
     return render_template("account/staff/new_customer.html", form=form, organizations=directory.organization_names())

@@ -1,4 +1,7 @@
-"""Who wants to hear about what. A "no" is remembered, and only the person turns it into a "yes"."""
+"""Who wants to hear about what. A "no" is remembered, and only the person turns it into a "yes".
+
+What was bought is switched at once. What anybody can ask for is switched on by a click in a mail alone: that is in `requests`.
+"""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -7,7 +10,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from portal.database import db, insert
-from portal.notices.models import Subscription, Topic
+from portal.notices.models import Subscription, SubscriptionRequest, Topic
+from portal.notices.outbox import run_update
 from portal.products.models import Product
 
 # What a named contact of a contract starts with: this is what was bought.
@@ -21,10 +25,11 @@ _priority: list[Callable[[int, datetime], Collection[int]]] = []
 
 @dataclass(frozen=True)
 class Choice:
-    """One topic a person can switch, and how it stands."""
+    """One topic a person can switch, and how it stands. `asked_at` is set while it waits for a click in the mail sent then."""
 
     topic: Topic
     wanted: bool
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,13 @@ def start(user_id: int, product_id: int, topics: Iterable[Topic], *, now: dateti
 
 
 def choose(user_id: int, product_id: int, topic: Topic, *, wanted: bool, now: datetime) -> None:
-    """Store what the person decided. Deciding the same again changes nothing, not even the date."""
+    """Store what the person decided. Deciding the same again changes nothing, not even the date.
+
+    A "no" also takes the topic out of what waits for confirmation, and does so first: a click at the same moment then either
+    finds nothing to confirm, or comes before the "no".
+    """
+    if not wanted:
+        withdraw(user_id, product_id, topic)
     start(user_id, product_id, [topic], now=now)
     db.session.execute(
         sa.update(Subscription)
@@ -55,6 +66,24 @@ def choose(user_id: int, product_id: int, topic: Topic, *, wanted: bool, now: da
             Subscription.wanted.is_not(wanted),
         )
         .values(wanted=wanted, changed_at=now)
+    )
+
+
+def withdraw(user_id: int, product_id: int, topic: Topic) -> None:
+    """Take a topic out of the person's requests that nobody has confirmed."""
+    waiting = sa.select(SubscriptionRequest).where(
+        SubscriptionRequest.user_id == user_id, SubscriptionRequest.product_id == product_id, SubscriptionRequest.confirmed_at.is_(None)
+    )
+    for request in db.session.scalars(waiting.with_for_update().execution_options(populate_existing=True)):
+        request.topics = [one for one in request.topics if one != topic]
+    db.session.flush()
+
+
+def forget_confirmed(user_id: int) -> None:
+    """The person has another address now, at which nobody has confirmed anything. What was refused stays refused."""
+    run_update(sa.delete(SubscriptionRequest).where(SubscriptionRequest.user_id == user_id, SubscriptionRequest.confirmed_at.is_(None)))
+    run_update(
+        sa.delete(Subscription).where(Subscription.user_id == user_id, Subscription.topic.in_(OPEN_TOPICS), Subscription.wanted.is_(True))
     )
 
 
@@ -90,13 +119,14 @@ def offers(user_id: int, now: datetime, *, product_id: int | None = None) -> lis
             sa.select(Subscription.product_id, Subscription.topic).where(Subscription.user_id == user_id, Subscription.wanted.is_(True))
         )
     }
+    asked = _asked(user_id, now)
     offered = [
         Offer(
             product.id,
             product.name,
             product.id in priority,
             tuple(
-                Choice(topic, (product.id, topic) in wanted)
+                Choice(topic, True) if (product.id, topic) in wanted else Choice(topic, False, asked.get((product.id, topic)))
                 for topic in (*CONTACT_TOPICS[:2], *OPEN_TOPICS, *CONTACT_TOPICS[2:])
                 if product.id in priority or topic in OPEN_TOPICS
             ),
@@ -106,19 +136,16 @@ def offers(user_id: int, now: datetime, *, product_id: int | None = None) -> lis
     return sorted(offered, key=lambda offer: not offer.priority)
 
 
-def save(user_id: int, offered: Iterable[Offer], wanted: Collection[tuple[int, Topic]], *, now: datetime) -> int:
-    """Store what the person chose among what was `offered`. Returns how many choices changed.
-
-    A topic that was never asked about and stays off gets no row: that is not yet a "no".
-    """
-    changed = 0
-    for offer in offered:
-        for choice in offer.choices:
-            now_wanted = (offer.product_id, choice.topic) in wanted
-            if now_wanted is not choice.wanted:
-                choose(user_id, offer.product_id, choice.topic, wanted=now_wanted, now=now)
-                changed += 1
-    return changed
+def _asked(user_id: int, now: datetime) -> dict[tuple[int | None, Topic], datetime]:
+    """Return when the person last asked for what waits for confirmation, by product and topic."""
+    waiting = sa.select(SubscriptionRequest).where(
+        SubscriptionRequest.user_id == user_id, SubscriptionRequest.confirmed_at.is_(None), SubscriptionRequest.expires_at > now
+    )
+    return {
+        (request.product_id, Topic(topic)): request.created_at
+        for request in db.session.scalars(waiting.order_by(SubscriptionRequest.id))
+        for topic in request.topics
+    }
 
 
 @dataclass(frozen=True)
@@ -129,12 +156,19 @@ class Subscriber:
     email: str
 
 
-_users = sa.table("users", sa.column("id", sa.Integer), sa.column("email", sa.String))
+# People live on a higher floor; this is what notices need of them.
+users = sa.table(
+    "users",
+    sa.column("id", sa.Integer),
+    sa.column("email", sa.String),
+    sa.column("active", sa.Boolean),
+    sa.column("provisional", sa.Boolean),
+)
 
 
 def find_subscriber(user_id: int) -> Subscriber | None:
     """Return the person with this id, or None."""
-    row = db.session.execute(sa.select(_users.c.id, _users.c.email).where(_users.c.id == user_id)).one_or_none()
+    row = db.session.execute(sa.select(users.c.id, users.c.email).where(users.c.id == user_id)).one_or_none()
     return Subscriber(row.id, row.email) if row is not None else None
 
 

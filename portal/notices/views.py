@@ -1,5 +1,8 @@
 """What a person is mailed about: chosen on a page, or with one press from a mail."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
@@ -7,10 +10,12 @@ from flask_login import current_user
 from portal import clock
 from portal.config import current_settings
 from portal.database import transaction
+from portal.errors import NotFound
 from portal.extensions import csrf
-from portal.notices import links, subscriptions
+from portal.notices import links, requests, subscriptions, suppression
 from portal.notices.forms import PreferencesForm, value_of
 from portal.notices.models import Topic
+from portal.notices.requests import Saved, State
 from portal.notices.subscriptions import Offer, Subscriber
 from portal.notices.topics import WORDS
 from portal.web import errors
@@ -25,16 +30,28 @@ NO_SUCH_LINK = (
 )
 
 
-@blueprint.get("/account/notices/")
+@dataclass(frozen=True)
+class Reader:
+    """Whose choices a page shows, and how far it reaches: one product (of a link in a mail), or all.
+
+    `most` confirmation mails are sent in a day; a link can be passed on, so it sends fewer than somebody who has signed in.
+    """
+
+    user_id: int
+    email: str
+    action: str
+    most: int
+    product_id: int | None = None
+
+    def offers(self, now: datetime) -> list[Offer]:
+        return subscriptions.offers(self.user_id, now, product_id=self.product_id)
+
+
+@blueprint.route("/account/notices/", methods=["GET", "POST"])
 def preferences() -> ResponseReturnValue:
-    """Show what the signed-in person is mailed about."""
-    offers = subscriptions.offers(current_user.id, clock.now())
-    return _preferences_page(offers, PreferencesForm(), url_for("notices.save_preferences"), email=current_user.email)
-
-
-@blueprint.post("/account/notices/")
-def save_preferences() -> ResponseReturnValue:
-    return _save(current_user.id, current_user.email, PreferencesForm(), url_for("notices.preferences"))
+    """What the signed-in person is mailed about, to be seen and changed."""
+    reader = Reader(current_user.id, current_user.email, url_for("notices.preferences"), requests.MOST_BY_THE_PERSON)
+    return _preferences(reader, PreferencesForm())
 
 
 @blueprint.route("/notices/preferences/<token>", methods=["GET", "POST"])
@@ -45,35 +62,92 @@ def preferences_by_link(token: str) -> ResponseReturnValue:
     person = subscriptions.find_subscriber(found[0]) if found is not None else None
     if found is None or person is None:
         return errors.page(404, title=NO_SUCH_LINK[0], message=NO_SUCH_LINK[1])
-    form = PreferencesForm(meta={"csrf": False})
     here = url_for("notices.preferences_by_link", token=token)
-    if form.is_submitted():
-        return _save(person.user_id, person.email, form, here, product_id=found[1])
-    offers = subscriptions.offers(person.user_id, clock.now(), product_id=found[1])
-    return _preferences_page(offers, form, here, email=person.email)
+    reader = Reader(person.user_id, person.email, here, requests.MOST_BY_ANYBODY, found[1])
+    return _preferences(reader, PreferencesForm(meta={"csrf": False}))
 
 
-def _save(user_id: int, email: str, form: PreferencesForm, here: str, *, product_id: int | None = None) -> ResponseReturnValue:
+def _preferences(reader: Reader, form: PreferencesForm) -> ResponseReturnValue:
     now = clock.now()
-    offers = subscriptions.offers(user_id, now, product_id=product_id)
+    offers = reader.offers(now)
     form.offer(offers)
     if not form.validate_on_submit():
-        return _preferences_page(offers, form, here, email=email)
+        return _preferences_page(reader, offers, form)
     with transaction():
-        changed = subscriptions.save(user_id, subscriptions.offers(user_id, now, product_id=product_id), form.chosen(), now=now)
-    flash("Your notices are saved." if changed else "Nothing was changed: your notices were like this already.", "success")
-    return redirect(here, 303)
+        match form.act.data:
+            case "ask-again":
+                saved = requests.ask_again(reader.user_id, reader.offers(now), now=now, most=reader.most)
+            case "confirm-address":
+                sent = requests.ask_one(reader.user_id, None, [], now=now, most=reader.most)
+                saved = Saved(asked=int(sent), not_asked=int(not sent))
+            case _:
+                saved = requests.save(reader.user_id, reader.offers(now), form.chosen(), now=now, most=reader.most)
+    _say(saved, reader.email)
+    return redirect(reader.action, 303)
 
 
-def _preferences_page(offers: list[Offer], form: PreferencesForm, action: str, *, email: str) -> ResponseReturnValue:
+def _say(saved: Saved, email: str) -> None:
+    """Tell what saving did."""
+    if saved.asked:
+        flash(f"We sent you a mail to {email}. Open it and confirm there; nothing is switched on before.", "info")
+    if saved.not_asked:
+        flash(
+            f"We could not send another mail to {email} now, so what you switched on is not asked for yet. "
+            "Look for the mails we sent today, or try again tomorrow.",
+            "warning",
+        )
+    if saved.changed:
+        flash("Your notices are saved.", "success")
+    elif not (saved.asked or saved.not_asked):
+        flash("Nothing was changed: your notices were like this already.", "success")
+
+
+def _preferences_page(reader: Reader, offers: list[Offer], form: PreferencesForm) -> ResponseReturnValue:
     ticked = form.wanted.data if form.is_submitted() else None
     if ticked is None:
-        ticked = [value_of(offer.product_id, choice.topic) for offer in offers for choice in offer.choices if choice.wanted]
+        ticked = [
+            value_of(offer.product_id, choice.topic) for offer in offers for choice in offer.choices if choice.wanted or choice.asked_at
+        ]
     return render_template(
         "notices_pages/preferences.html",
-        offers=offers, form=form, action=action, email=email, ticked=set(ticked), words=WORDS, value_of=value_of,
+        offers=offers, form=form, action=reader.action, email=reader.email, ticked=set(ticked), words=WORDS, value_of=value_of,
+        waiting=any(choice.asked_at for offer in offers for choice in offer.choices),
+        suppressed=suppression.find(reader.email),
         linked=not current_user.is_authenticated,
     )  # fmt: skip
+
+
+@blueprint.route("/notices/confirm/<token>", methods=["GET", "POST"])
+@guarded_by(public)
+def confirm(token: str) -> ResponseReturnValue:
+    """Confirm what somebody asked for by mail. GET shows one button, since mail scanners open links; POST confirms, once.
+
+    Like the other links of mails it works without cookie, log-in or CSRF token: the link is the authority.
+    """
+    now = clock.now()
+    try:
+        if request.method == "POST":
+            with transaction():
+                requests.confirm(token, now=now)
+        asked = requests.find(token, now=now)
+    except NotFound as error:
+        return errors.page(404, title=NO_SUCH_LINK[0], message=str(error))
+    settings = current_settings()
+    product = asked.product
+    body = render_template(
+        "notices_pages/confirm.html",
+        asked=asked,
+        state=asked.state.value,
+        wanted=[WORDS[topic] for topic in asked.topics],
+        off=[WORDS[topic] for topic in asked.topics if topic not in asked.on],
+        action=url_for("notices.confirm", token=token),
+        days=requests.LASTS.days,
+        again_url=f"/releases/{product.slug}/subscribe" if product else url_for("notices.preferences"),
+        preferences_url=url_for("notices.preferences_by_link", token=links.preferences_token(settings, asked.user_id, product.id))
+        if product
+        else url_for("notices.preferences"),
+    )
+    return body, 200 if asked.state in {State.OPEN, State.CONFIRMED} else 410
 
 
 @blueprint.route("/notices/unsubscribe/<token>", methods=["GET", "POST"])
@@ -117,4 +191,5 @@ def _unsubscribe_target(token: str) -> tuple[Subscriber, int, str, Topic] | None
 
 # The signed link is the authority here, not a cookie, so there is nothing for another site to ride on.
 csrf.exempt(preferences_by_link)
+csrf.exempt(confirm)
 csrf.exempt(unsubscribe)

@@ -55,7 +55,10 @@ def link_in_newest(app: Flask, kind: str, name: str) -> str:
         newest = sa.select(Delivery).join(Notice, Notice.id == Delivery.notice_id).where(Notice.kind == kind).order_by(Delivery.id.desc())
         delivery = db.session.scalars(newest).first()
         assert delivery is not None
-        link = str(kinds.find(kind).personal(delivery.notice, delivery, clock.now())[name])
+        personal, now = kinds.find(kind).personal, clock.now()
+        assert personal is not None
+        due = kinds.Due(delivery.id, delivery.user_id, delivery.address, delivery.name, now)
+        link = str(personal(delivery.notice, due, now)[name])
         db.session.remove()
     assert link.startswith(settings.public_url)
     return link.removeprefix(settings.public_url)

@@ -14,6 +14,7 @@ from portal.notices.models import Subscription, Topic
 from portal.products.models import Product
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
+from tests.web.account.pages import link_in_newest
 
 SignIn = Callable[[str], FlaskClient]
 
@@ -59,6 +60,13 @@ def test_opening_the_link_changes_nothing_and_shows_one_button(alice: Person, cl
     assert page.text.count("<button") == 1
     assert "point releases of Macro Studio" in page.text
     assert client.head(alice.unsubscribe).status_code == 200
+    assert client.options(alice.unsubscribe).status_code == 200
+    assert alice.wanted() == ALL_OF_A_CONTACT
+
+
+def test_looking_at_the_preferences_link_changes_nothing(alice: Person, client: FlaskClient) -> None:
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert client.open(alice.preferences, method=method).status_code == 200
     assert alice.wanted() == ALL_OF_A_CONTACT
 
 
@@ -114,14 +122,21 @@ def test_a_contact_chooses_all_topics_of_the_product_and_the_open_ones_of_others
     page = client.get("/account/notices/").text
     assert page.count('name="wanted"') == 5 + 2
     assert page.count(" checked") == 3
-    assert "Always on" in page
-    chosen = [alice.value(topic) for topic in (Topic.BETA, Topic.MAJOR)]
+    chosen = [alice.value(topic) for topic in (Topic.BETA, Topic.FEEDBACK)]
     answer = client.post("/account/notices/", data={"csrf_token": csrf_token(page), "wanted": chosen})
     assert answer.status_code == 303
-    assert alice.wanted() == {Topic.BETA, Topic.MAJOR}
+    assert alice.wanted() == {Topic.BETA, Topic.FEEDBACK}
     page = client.get("/account/notices/").text
     assert "Your notices are saved." in page
     assert page.count(" checked") == 2
+
+
+def test_reminders_and_security_mail_are_shown_as_always_on_without_a_switch(sign_in: SignIn, alice: Person, cast: Cast) -> None:
+    page = sign_in(cast.alice).get("/account/notices/").text
+    for row in ("Contract reminders", "Security mail"):
+        assert "Always on" in page.partition(f"<span>{row}</span>")[2].partition("</li>")[0]
+    assert page.count("Always on") == 2
+    assert page.count('type="checkbox"') == 5 + 2
 
 
 def test_switching_everything_off_is_remembered_and_renewing_the_contact_does_not_undo_it(
@@ -148,6 +163,8 @@ def test_a_customer_without_contract_can_ask_for_minor_and_major_releases_alone(
     assert "We could not save this." in refused.text
     assert erin.wanted() == set()
     assert client.post("/account/notices/", data={"csrf_token": token, "wanted": erin.value(Topic.MINOR)}).status_code == 303
+    assert erin.wanted() == set()
+    assert client.post(link_in_newest(app, "confirm_subscription", "confirm_url")).status_code == 200
     assert erin.wanted() == {Topic.MINOR}
 
 

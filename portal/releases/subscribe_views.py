@@ -1,0 +1,63 @@
+"""Anybody asks to be mailed about a product's releases. A click in the mail confirms it (double opt-in)."""
+
+from flask import Blueprint, make_response, render_template
+from flask.typing import ResponseReturnValue
+from flask_limiter.util import get_remote_address
+from flask_login import current_user
+from limits import parse_many
+
+from portal import clock
+from portal.account import opt_in
+from portal.config import current_settings
+from portal.database import transaction
+from portal.errors import Invalid
+from portal.extensions import limiter
+from portal.notices import requests
+from portal.notices.forms import SubscribeForm
+from portal.notices.topics import WORDS
+from portal.products.catalog import find_product
+from portal.web import errors
+from portal.web.forms import refuse
+from portal.web.guards import protect, public
+
+blueprint = Blueprint("subscribe", __name__, url_prefix="/releases")
+protect(blueprint, public)
+
+_SCOPE = "subscribe"
+
+
+@blueprint.route("/<product>/subscribe", methods=["GET", "POST"])
+def ask(product: str) -> ResponseReturnValue:
+    """Ask for an address, and answer in the same way whoever it belongs to: known or not, subscribed, closed, mailed enough today."""
+    found = find_product(product)
+    form = SubscribeForm(data={"email": current_user.email} if current_user.is_authenticated else None)
+    if form.validate_on_submit():
+        if not _may_ask():
+            return _too_many()
+        topics = form.topics()
+        try:
+            with transaction():
+                address = opt_in.ask_address(form.email.data or "", form.name.data or "", found, topics, now=clock.now())
+        except Invalid as error:
+            refuse(form, error)
+        else:
+            wanted = " and ".join(WORDS[topic].label for topic in topics)
+            return render_template("releases/subscribe_sent.html", product=found, address=address, wanted=wanted, days=requests.LASTS.days)
+    return render_template("releases/subscribe.html", product=found, form=form, words=WORDS)
+
+
+def _may_ask() -> bool:
+    """Count one address entered by this client. False if SUBSCRIBE_LIMIT was reached before."""
+    counted = [limiter.limiter.hit(limit, _SCOPE, get_remote_address()) for limit in parse_many(current_settings().subscribe_limit)]
+    return all(counted)
+
+
+def _too_many() -> ResponseReturnValue:
+    seconds = max(limit.get_expiry() for limit in parse_many(current_settings().subscribe_limit))
+    message = (
+        "So many addresses were entered from your network that we wait before we write to more. "
+        f"Try again in {max(1, seconds // 60)} minutes."
+    )
+    response = make_response(errors.page(429, title="Too many addresses", message=message))
+    response.headers["Retry-After"] = str(seconds)
+    return response
