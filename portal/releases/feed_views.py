@@ -61,6 +61,7 @@ def _private(product: Product, form: str, token: str) -> Response:
         _touch(token, now)
         answer = _answer(found, form, PRIVATE)
     answer.headers["X-Robots-Tag"] = "noindex"
+    answer.headers["Referrer-Policy"] = "no-referrer"  # a browser that shows the feed would hand on its secret with each click
     return answer
 
 

@@ -5,6 +5,7 @@ import re
 from calendar import timegm
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 
 from portal.database import transaction
 from portal.products.catalog import find_product
@@ -51,6 +53,28 @@ def test_a_feed_reader_reads_the_atom_feed(client: FlaskClient, query: dict[str,
     assert timegm(newest.published_parsed) == NOW.timestamp()
     assert "forty percent faster" in newest.content[0].value
     assert ("Pause a macro." in newest.content[0].value) is bool(query)
+
+
+def test_a_feed_reader_that_comes_again_is_told_that_nothing_is_new(app: Flask, cast: Cast, beta: int, make_token: MakeToken) -> None:
+    """feedparser over a real connection, with what it keeps between two visits."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.port}{ATOM}?token={make_token(cast.alice)}"
+        first = feedparser.parse(address)
+        assert (first.status, len(first.entries), first.bozo) == (200, 2, False)
+        assert feedparser.parse(address, etag=first.etag).status == 304
+        assert feedparser.parse(address, modified=first.modified).status == 304
+        with app.app_context():
+            publish_release("15.3b3", Channel.BETA, NOW + timedelta(minutes=1))
+        again = feedparser.parse(address, etag=first.etag, modified=first.modified)
+        assert (again.status, len(again.entries)) == (200, 3)
+        gone = feedparser.parse(address[:-1] + "!")
+        assert (gone.status, gone.entries) == (410, [])
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def test_the_atom_feed_is_what_its_specification_asks_for(client: FlaskClient, query: dict[str, str]) -> None:
@@ -171,7 +195,7 @@ def test_a_public_feed_may_be_shared_and_a_private_one_only_kept(client: FlaskCl
             assert "Set-Cookie" not in headers
             assert "default-src 'self'" in headers["Content-Security-Policy"]
             assert headers["X-Content-Type-Options"] == "nosniff"
-            assert headers["Referrer-Policy"] == "same-origin"
+            assert headers["Referrer-Policy"] == ("no-referrer" if query else "same-origin")
 
 
 def test_files_of_an_open_product_can_be_fetched_from_the_feed(app: Flask, client: FlaskClient, cast: Cast, beta: int) -> None:
