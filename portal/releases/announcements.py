@@ -1,6 +1,6 @@
 """The notices a release sends: that it is out, and that it was withdrawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,8 @@ from portal.account.models import User
 from portal.config import current_settings
 from portal.database import db
 from portal.notices import outbox, rendering
-from portal.notices.kinds import Kind, register
-from portal.notices.models import Delivery, Notice
+from portal.notices.kinds import Due, Kind, register
+from portal.notices.models import Notice
 from portal.notices.rendering import Preview, Recipient
 from portal.products.models import StableAccess
 from portal.releases.audience import audience, needs_contract, topic_of
@@ -25,6 +25,18 @@ WITHDRAWN = "release_withdrawn"
 
 NOT_ENTITLED = "not entitled"
 RELEASE_WITHDRAWN = "release withdrawn"
+
+# What a person asked for: its title, the path of its page, and how it is called in a sentence ("idea 187").
+AskedFor = dict[str, str]
+# Given a release, user ids and a time: by user id, what each asked for and finds in that release. Others are left out.
+AskedForProvider = Callable[[Release, Collection[int], datetime], Mapping[int, list[AskedFor]]]
+
+_providers: list[AskedForProvider] = []
+
+
+def on_asked_for(provider: AskedForProvider) -> None:
+    """Register who knows what people asked for: it stands in the notice of the release that brings it."""
+    _providers[:] = [provider]
 
 
 def announce(release: Release, *, actor: User | None, now: datetime) -> Notice:
@@ -84,7 +96,7 @@ def published_key(release_id: int) -> str:
     return f"release-{release_id}-published"
 
 
-def check_release(notice: Notice, deliveries: Sequence[Delivery], now: datetime) -> Mapping[int, str]:
+def check_release(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
     """Let nothing go out about a release withdrawn since, nor to somebody no longer entitled to hear of it."""
     release = _release_of(notice)
     if release is not None and notice.context.get("test"):
@@ -133,10 +145,24 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     }
 
 
+def things_asked_for(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, Mapping[str, Any]]:
+    """Return what stands in the mails of these people alone."""
+    release = _release_of(notice)
+    if release is None or not _providers:
+        return {}
+    asked = _providers[0](release, {delivery.user_id for delivery in deliveries}, now)
+    return {delivery.id: {"asked_for": asked[delivery.user_id]} for delivery in deliveries if delivery.user_id in asked}
+
+
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(PUBLISHED, check=check_release, shared=describe))
-    register(Kind(WITHDRAWN, shared=describe))
+    register(Kind(PUBLISHED, check=check_release, shared=describe, slots=things_asked_for, staff_path=_staff_path))
+    register(Kind(WITHDRAWN, shared=describe, staff_path=_staff_path))
+
+
+def _staff_path(notice: Notice) -> str | None:
+    release = _release_of(notice)
+    return f"/staff/releases/{release.product.slug}/{release.version}/" if release is not None else None
 
 
 def _downloaders(release_id: int) -> outbox.Audience:
