@@ -10,6 +10,8 @@ import smtplib
 import ssl
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -185,38 +187,55 @@ class Sender:
 
     def _hand_out(self, source: Iterator[Letter]) -> None:
         """Give each free connection a mail to begin, and open more as there are mails for them. Raises Unavailable."""
+        if not self._channels:
+            # One alone: a server that refuses us is not to be asked by all connections at once, least of all for a log-in.
+            self._connect(self._take(source, 1))
         # What a dropped connection left goes over a new one: others may have been idle as long, and be as dead.
-        while self._again and self._may_connect:
-            self._connect(self._again.popleft())
+        self._connect(self._take(iter(()), self._room))
         for channel in self._channels:
             if channel.is_free:
-                letter = self._again.popleft() if self._again else next(source, None)
-                if letter is None:
-                    return
-                channel.begin(letter)
-        while self._may_connect:
-            letter = next(source, None)
-            if letter is None:
-                return
-            self._connect(letter)
+                for letter in self._take(source, 1):
+                    channel.begin(letter)
+        self._connect(self._take(source, self._room))
+
+    def _take(self, source: Iterator[Letter], most: int) -> list[Letter]:
+        """Return mails to begin: those to be tried again, then new ones."""
+        again = [self._again.popleft() for _ in range(min(most, len(self._again)))]
+        return again + list(islice(source, most - len(again)))
 
     @property
-    def _may_connect(self) -> bool:
-        return not self._channels or (len(self._channels) < self._most and monotonic() >= self._no_more_until)
+    def _room(self) -> int:
+        """How many connections more may be opened now."""
+        return self._most - len(self._channels) if self._channels and monotonic() >= self._no_more_until else 0
 
-    def _connect(self, letter: Letter) -> None:
-        """Open a connection for a mail. If there are others, the mail can wait for one of them; if not, raises Unavailable."""
-        try:
-            channel = Channel(self._connection.open(), self._timeout)
-        except Unavailable as error:
-            if not self._channels:
-                raise
-            log.info("going on with %s connections, the mail server refused one more: %s", len(self._channels), error)
-            self._no_more_until = monotonic() + NO_MORE_SECONDS
-            self._again.append(letter)
+    def _connect(self, letters: list[Letter]) -> None:
+        """Open a connection for each of these mails, side by side. A mail that gets none waits for one of the others.
+
+        Raises Unavailable if there are no others.
+        """
+        if not letters:
             return
-        self._channels.append(channel)
-        channel.begin(letter)
+        with ThreadPoolExecutor(len(letters)) as pool:
+            opened = list(pool.map(lambda _: self._open(), letters))
+        refusal: Unavailable | None = None
+        for letter, channel in zip(letters, opened, strict=True):
+            if isinstance(channel, Unavailable):
+                refusal = channel
+                self._again.append(letter)
+            else:
+                self._channels.append(channel)
+                channel.begin(letter)
+        if refusal is not None and not self._channels:
+            raise refusal
+        if refusal is not None:
+            log.info("going on with %s connections, the mail server refused more: %s", len(self._channels), refusal)
+            self._no_more_until = monotonic() + NO_MORE_SECONDS
+
+    def _open(self) -> Channel | Unavailable:
+        try:
+            return Channel(self._connection.open(), self._timeout)
+        except Unavailable as error:
+            return error
 
     @staticmethod
     def _exchange(channels: list[Channel]) -> None:

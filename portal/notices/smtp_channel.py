@@ -9,6 +9,7 @@ have arrived, `unsaid` for those that nobody has heard of yet.
 import contextlib
 import re
 import smtplib
+import socket
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -58,6 +59,8 @@ class Channel:
         assert host.sock is not None
         self._socket = host.sock
         self._socket.settimeout(timeout)
+        # A group is one write; the network need not wait for more of it (RFC 896).
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._timeout = timeout
         self._pipelining = host.has_extn("pipelining")
         self._smtputf8 = host.has_extn("smtputf8")

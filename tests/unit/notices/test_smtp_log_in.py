@@ -16,7 +16,7 @@ from aiosmtpd.smtp import AuthResult
 
 from portal.notices.models import DeliveryState
 from portal.notices.smtp import Sender, Unavailable, probe
-from tests.smtp_script import Conversation, ScriptedServer, letters, mail_settings
+from tests.smtp_script import MESSAGE, Conversation, ScriptedServer, letters, mail_settings
 
 SENT = DeliveryState.SENT
 
@@ -149,6 +149,29 @@ def test_a_refused_log_in_makes_the_server_unavailable_and_tells_no_password(cer
             send(f"smtp+starttls://portal:wrong-secret@127.0.0.1:{mailbox.port}")
         assert "wrong-secret" not in str(error.value)
         assert mailbox.mails == []
+        assert len(mailbox.log_ins) <= 2, "each way to log in once, over one connection, or the account may be locked"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_groups_go_over_tls_and_answers_may_come_in_as_many_records(certificates: dict[str, Certificate]) -> None:
+    def script(talk: Conversation) -> None:
+        talk.socket = certificates["right"].context.wrap_socket(talk.socket, server_side=True)
+        talk.greet("PIPELINING")
+        talk.expect("MAIL", "RCPT TO:<ann@example.org>", "DATA")
+        for reply in ("250 ok", "250 ok", "354 go on"):
+            talk.say(reply)
+        assert talk.hear_body() == big
+        talk.expect("MAIL", "RCPT TO:<bob@example.org>", "DATA")
+        for reply in ("250 accepted", "250 ok", "250 ok", "354 go on"):
+            talk.say(reply)
+        assert talk.hear_body() == big
+        talk.say("250-" + "x" * 20_000, "250 accepted")
+        talk.goodbye()
+
+    big = MESSAGE + b"x" * 70 + b"\r\n" * 5_000
+    with ScriptedServer(script) as server, Sender(mail_settings(f"smtps://127.0.0.1:{server.port}"), timeout=20, connections=1) as sender:
+        run = sender.deliver(letters("ann@example.org", "bob@example.org", message=big))
+        assert [one.state for results in run for one in results] == [SENT, SENT]
 
 
 def test_a_server_without_starttls_gets_neither_log_in_nor_mail() -> None:

@@ -258,8 +258,14 @@ def too_many(talk: Conversation) -> None:
 
 @pytest.mark.parametrize("refuse", [too_many, Conversation.drop])
 def test_a_server_that_takes_fewer_connections_gets_all_mails_over_those(refuse: Script) -> None:
-    with ScriptedServer(accept(ANN, BOB, CAROL), refuse) as server:
+    with ScriptedServer(accept(ANN, BOB, CAROL), refuse, refuse) as server:
         results = deliver(server, ANN, BOB, CAROL, connections=3)
+    assert [one.state for one in results.values()] == [SENT, SENT, SENT]
+
+
+def test_a_server_that_leaves_further_connections_waiting_gets_all_mails_over_the_first() -> None:
+    with ScriptedServer(accept(ANN, BOB, CAROL), hang, hang) as server:
+        results = deliver(server, ANN, BOB, CAROL, connections=3, timeout=SHORT)
     assert [one.state for one in results.values()] == [SENT, SENT, SENT]
 
 
