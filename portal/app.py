@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import checks, config, database, storage
-from portal.account import contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
+from portal.account import circles, contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
 from portal.beta import staff as beta_staff
@@ -18,14 +18,17 @@ from portal.beta import views as beta_views
 from portal.config import Settings
 from portal.extensions import bootstrap, csrf, limiter, mail, migrate, queue
 from portal.feedback import announcements as feedback_announcements
+from portal.feedback import asked_for as feedback_asked_for
 from portal.feedback import staff as feedback_staff
 from portal.feedback import views as feedback_views
 from portal.home import views as home_views
-from portal.notices import outbox, rendering, smtp, subscriptions
+from portal.notices import announcement_staff, announcements, audiences, outbox, rendering, requests, smtp, subscriptions, suppression_staff
 from portal.notices import staff as notices_staff
 from portal.notices import views as notices_views
 from portal.products import staff as products_staff
 from portal.releases import announcements as release_announcements
+from portal.releases import audience as release_audience
+from portal.releases import feed_views, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
 from portal.web import errors, filters, frame, guards, headers, health, icons, urls
@@ -38,6 +41,8 @@ BLUEPRINTS = (
     home_views.blueprint,
     home_views.staff_blueprint,
     releases_views.blueprint,
+    subscribe_views.blueprint,
+    feed_views.blueprint,
     releases_staff.blueprint,
     beta_views.blueprint,
     beta_staff.blueprint,
@@ -50,6 +55,8 @@ BLUEPRINTS = (
     account_staff.customers_blueprint,
     notices_views.blueprint,
     notices_staff.blueprint,
+    suppression_staff.blueprint,
+    announcement_staff.blueprint,
     products_staff.blueprint,
     health.blueprint,
     icons.blueprint,
@@ -67,7 +74,14 @@ NAVIGATION = (
     frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
     frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
     frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
-    frame.Entry("Notices", "notices_staff.index", 60, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry(
+        "Notices",
+        "notices_staff.index",
+        60,
+        staff=True,
+        shown=guards.holds_role("publisher"),
+        also=(announcement_staff.blueprint.name, suppression_staff.blueprint.name),
+    ),  # fmt: skip
     frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
@@ -137,6 +151,9 @@ def flask_config(settings: Settings) -> dict[str, object]:
 def _register_across_floors() -> None:
     """Hand to lower floors what they need of higher ones."""
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
+    release_announcements.on_asked_for(feedback_asked_for.asked_for)
     subscriptions.on_priority(entitlements.priority_products)
-    for module in (invitations, contacts, signing_in, release_announcements, feedback_announcements):
+    for module in (requests, invitations, contacts, signing_in, release_announcements, feedback_announcements, announcements):
         module.register_kinds()
+    for source in (circles, release_audience, audiences):
+        source.register_audiences()
