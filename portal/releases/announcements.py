@@ -103,13 +103,12 @@ def check_release(notice: Notice, deliveries: Sequence[Due], now: datetime) -> M
         return {}
     if release is None or release.state is not ReleaseState.PUBLISHED:
         return {delivery.id: RELEASE_WITHDRAWN for delivery in deliveries}
+    people = [delivery.user_id for delivery in deliveries]
     if needs_contract(release):
-        allowed = entitled(Benefit.NOTICES, release.product_id, now)
+        allowed = entitled(Benefit.NOTICES, release.product_id, now, among=people)
     else:
-        allowed = sa.select(User.id).where(User.active.is_(True))
-    people = allowed.subquery()
-    wanted = [delivery.user_id for delivery in deliveries]
-    still = set(db.session.scalars(sa.select(people.c[0]).where(people.c[0].in_(wanted))))
+        allowed = sa.select(User.id).where(User.active.is_(True), User.id.in_(people))
+    still = set(db.session.scalars(allowed))
     return {delivery.id: NOT_ENTITLED for delivery in deliveries if delivery.user_id not in still}
 
 

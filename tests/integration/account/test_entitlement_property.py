@@ -58,6 +58,8 @@ def test_the_decision_and_its_twin_in_sql_are_equal(
             by_list = set(db.session.scalars(entitled(Benefit.BETAS, product.id, now)))
             by_decision = {person.id for person in persons if decide(person, Benefit.BETAS, product, now).allowed}
             assert by_list == by_decision
+            some = [person.id for person in persons[::2]]
+            assert set(db.session.scalars(entitled(Benefit.BETAS, product.id, now, among=some))) == by_decision & set(some)
         for person in persons:
             allowed = [product for product in products if decide(person, Benefit.BETAS, product, now).allowed]
             assert entitled_products(person, now) == allowed
