@@ -31,6 +31,8 @@ SWEEP_SECONDS = 3600
 # How long an idle thread waits before it looks into the queue again; PostgreSQL tells it at once.
 LONGEST_POLL_SECONDS = 0.5
 
+_delivering = threading.Lock()
+
 
 def run(app: Flask) -> None:
     """Work until SIGTERM, SIGINT or SIGHUP; the mail in hand is finished first. Several workers may run, on any machine."""
@@ -60,7 +62,8 @@ def run(app: Flask) -> None:
 
 
 def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
-    with app.app_context():
+    """Deliver what is due, one thread at a time: a process has SMTP_CONNECTIONS connections, and so many mails in the air."""
+    with _delivering, app.app_context():
         done = deliver_due(stopping=stopping)
     if done.total:
         log.info("deliveries: %s", ", ".join(f"{count} {state}" for state, count in sorted(done.counts.items())))
@@ -91,7 +94,7 @@ def _tick(app: Flask, stopping: Callable[[], bool]) -> None:
                 due = outbox.any_due(now)
         if freed:
             log.warning("%s deliveries of a worker that died are due again", freed)
-        if due and not _woken():
+        if due and not _woken() and not _delivering.locked():
             _deliver(app, stopping)
     except Exception:
         log.exception("the worker could not look after the outbox")

@@ -102,7 +102,7 @@ class TestPostgresql:
         mail_server.wait_for(lambda: len(mail_server.accepted) > 20)
         pg_ctl(server, "-m", "immediate", "-l", str(server.log), "restart")
         mail_server.wait_for(lambda: not_away(app), seconds=60)
-        everybody_once(app, everybody, mail_server, repeats=2 * Settings.smtp_connections)
+        everybody_once(app, everybody, mail_server, repeats=Settings.smtp_connections)
 
     def test_a_queue_whose_tables_were_dropped_costs_no_mail(
         self, app: Flask, server: PostgresServer, announce: Announce, start_worker: StartWorker, mail_server: MailServer
@@ -142,14 +142,4 @@ def test_a_mail_server_down_for_two_days_gets_every_mail_once_it_is_back(app: Fl
     mail_server.start()
     with app.app_context():
         deliver_due(now=lambda: began + timedelta(hours=48))
-    everybody_once(app, everybody, mail_server)
-
-
-def test_two_workers_with_a_scheduler_each_send_every_mail_once(
-    app: Flask, announce: Announce, start_worker: StartWorker, mail_server: MailServer
-) -> None:
-    mail_server.seconds_per_mail = 0.1
-    everybody = announce(PEOPLE)
-    for _ in range(2):
-        start_worker()
     everybody_once(app, everybody, mail_server)
