@@ -97,4 +97,4 @@ class CustomerForm(FlaskForm):
     organization = StringField(
         "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
     )
-    ask = SelectField("Ask them by mail whether they want release notices of")
+    ask = SelectField("Ask them by mail whether they want release notices of", default="")

@@ -82,7 +82,7 @@ def _flush_address(address: str) -> None:
 
 
 def add_customer(email: str, name: str, organization: Organization | None, *, actor: User | None, now: datetime) -> User:
-    """Add a person of a customer, without a seat: somebody who is mailed about releases.
+    """Add a person of a customer, without a seat. Nothing is mailed to them until they choose it.
 
     Raises Invalid for a bad address or name, and for an address that is known already, be it not by a public form alone.
     """

@@ -22,7 +22,7 @@ from portal.notices.kinds import Due, Kind, register
 from portal.notices.models import Delivery, Notice, Subscription, SubscriptionRequest, Topic
 from portal.notices.outbox import run_update
 from portal.notices.subscriptions import OPEN_TOPICS, Offer, users
-from portal.notices.topics import WORDS
+from portal.notices.topics import in_words
 from portal.products.models import Product
 from portal.web.formatting import exact_time
 
@@ -40,7 +40,7 @@ SUPPRESSED = "address suppressed"
 
 
 class State(enum.StrEnum):
-    """What became of a request."""
+    """How a request stands."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -182,10 +182,10 @@ def ask_again(user_id: int, offered: Iterable[Offer], *, now: datetime, most: in
 
 def find(token: str, *, now: datetime) -> Asked:
     """Return the request of a link. Raises NotFound for a link that is none of ours."""
-    request = db.session.scalar(_of(token))
-    if request is None:
+    row = db.session.scalar(_of(token))
+    if row is None:
         raise _unknown()
-    return _describe(request, now)
+    return _describe(row, now)
 
 
 def confirm(token: str, *, now: datetime) -> Asked:
@@ -195,20 +195,20 @@ def confirm(token: str, *, now: datetime) -> Asked:
     confirmed before changes nothing, whatever the person switched off since.
     Raises NotFound for a link that is none of ours.
     """
-    request = db.session.scalar(_of(token).with_for_update().execution_options(populate_existing=True))
-    if request is None:
+    row = db.session.scalar(_of(token).with_for_update().execution_options(populate_existing=True))
+    if row is None:
         raise _unknown()
-    asked = _describe(request, now)
+    asked = _describe(row, now)
     if asked.state is not State.OPEN:
         return asked
-    request.confirmed_at = now
+    row.confirmed_at = now
     for topic in asked.topics:
-        assert request.product_id is not None, "only a request for a product names topics"
-        subscriptions.choose(request.user_id, request.product_id, topic, wanted=True, now=now)
+        assert row.product_id is not None, "only a request for a product names topics"
+        subscriptions.choose(row.user_id, row.product_id, topic, wanted=True, now=now)
     suppression.lift(asked.email, now=now)
-    db.session.execute(sa.update(users).where(users.c.id == request.user_id).values(provisional=False))
+    db.session.execute(sa.update(users).where(users.c.id == row.user_id).values(provisional=False))
     db.session.flush()
-    return _describe(request, now)
+    return _describe(row, now)
 
 
 def _of(token: str) -> sa.Select[SubscriptionRequest]:
@@ -219,30 +219,30 @@ def _unknown() -> NotFound:
     return NotFound("We do not know this link. Open the link of the newest mail, whole, or enter your address again.")
 
 
-def _describe(request: SubscriptionRequest, now: datetime) -> Asked:
-    person = db.session.execute(sa.select(users.c.email, users.c.active).where(users.c.id == request.user_id)).one()
-    product = db.session.get(Product, request.product_id) if request.product_id is not None else None
-    topics = tuple(Topic(topic) for topic in request.topics)
+def _describe(row: SubscriptionRequest, now: datetime) -> Asked:
+    person = db.session.execute(sa.select(users.c.email, users.c.active).where(users.c.id == row.user_id)).one()
+    product = db.session.get(Product, row.product_id) if row.product_id is not None else None
+    topics = tuple(Topic(topic) for topic in row.topics)
     on = db.session.scalars(
         sa.select(Subscription.topic).where(
-            Subscription.user_id == request.user_id,
-            Subscription.product_id == request.product_id,
+            Subscription.user_id == row.user_id,
+            Subscription.product_id == row.product_id,
             Subscription.topic.in_(topics),
             Subscription.wanted.is_(True),
         )
     )
     if not person.active:
         state = State.CLOSED
-    elif request.confirmed_at is not None:
+    elif row.confirmed_at is not None:
         state = State.CONFIRMED
-    elif request.expires_at <= now:
+    elif row.expires_at <= now:
         state = State.EXPIRED
     elif product is not None and not topics:
         state = State.WITHDRAWN
     else:
         state = State.OPEN
     return Asked(
-        request.user_id, person.email, product, topics, frozenset(on), state, request.expires_at, request.confirmed_at
+        row.user_id, person.email, product, topics, frozenset(on), state, row.expires_at, row.confirmed_at
     )  # fmt: skip
 
 
@@ -251,7 +251,7 @@ def _requests(notice: Notice, people: Iterable[int]) -> dict[int, SubscriptionRe
     rows = db.session.scalars(
         sa.select(SubscriptionRequest).where(SubscriptionRequest.notice_id == notice.id, SubscriptionRequest.user_id.in_(list(people)))
     )
-    return {request.user_id: request for request in rows}
+    return {row.user_id: row for row in rows}
 
 
 def _still_open(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
@@ -262,9 +262,9 @@ def _still_open(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Map
     held_up = suppression.suppressed(delivery.address for delivery in deliveries) if notice.context.get("by_vendor") else {}
     refused: dict[int, str] = {}
     for delivery in deliveries:
-        request = requests.get(delivery.user_id)
-        open_ = request is not None and request.confirmed_at is None and request.expires_at > now
-        if request is None or not open_ or delivery.user_id not in active or (request.product_id is not None and not request.topics):
+        row = requests.get(delivery.user_id)
+        open_ = row is not None and row.confirmed_at is None and row.expires_at > now
+        if row is None or not open_ or delivery.user_id not in active or (row.product_id is not None and not row.topics):
             refused[delivery.id] = NOT_OPEN
         elif delivery.address.lower() in held_up:
             refused[delivery.id] = SUPPRESSED
@@ -274,12 +274,12 @@ def _still_open(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Map
 def _link(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     """The link, derived at this second from the secret key: the outbox and the database never hold it."""
     settings = current_settings()
-    request = _requests(notice, [delivery.user_id]).get(delivery.user_id)
-    topics = [Topic(topic) for topic in request.topics] if request is not None else list(OPEN_TOPICS)
-    expires_at = request.expires_at if request is not None else now + LASTS
+    row = _requests(notice, [delivery.user_id]).get(delivery.user_id)
+    topics = [Topic(topic) for topic in row.topics] if row is not None else list(OPEN_TOPICS)
+    expires_at = row.expires_at if row is not None else now + LASTS
     return {
-        "confirm_url": f"{settings.base_url}{PATH}/{_token(request.nonce)}" if request is not None else "#",
-        "wanted": " and ".join(WORDS[topic].label for topic in topics),
+        "confirm_url": f"{settings.base_url}{PATH}/{_token(row.nonce)}" if row is not None else "#",
+        "wanted": in_words(topics),
         "address": delivery.address,
         "expires": exact_time(expires_at, settings.default_time_zone),
     }

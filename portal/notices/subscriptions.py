@@ -74,8 +74,8 @@ def withdraw(user_id: int, product_id: int, topic: Topic) -> None:
     waiting = sa.select(SubscriptionRequest).where(
         SubscriptionRequest.user_id == user_id, SubscriptionRequest.product_id == product_id, SubscriptionRequest.confirmed_at.is_(None)
     )
-    for request in db.session.scalars(waiting.with_for_update().execution_options(populate_existing=True)):
-        request.topics = [one for one in request.topics if one != topic]
+    for row in db.session.scalars(waiting.with_for_update().execution_options(populate_existing=True)):
+        row.topics = [one for one in row.topics if one != topic]
     db.session.flush()
 
 
@@ -142,9 +142,9 @@ def _asked(user_id: int, now: datetime) -> dict[tuple[int | None, Topic], dateti
         SubscriptionRequest.user_id == user_id, SubscriptionRequest.confirmed_at.is_(None), SubscriptionRequest.expires_at > now
     )
     return {
-        (request.product_id, Topic(topic)): request.created_at
-        for request in db.session.scalars(waiting.order_by(SubscriptionRequest.id))
-        for topic in request.topics
+        (row.product_id, Topic(topic)): row.created_at
+        for row in db.session.scalars(waiting.order_by(SubscriptionRequest.id))
+        for topic in row.topics
     }
 
 

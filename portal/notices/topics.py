@@ -1,5 +1,6 @@
 """The topics in words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from portal.notices.models import Topic
@@ -21,3 +22,12 @@ WORDS = {
     Topic.MAJOR: Words("major releases", "Major releases", "A new generation, such as 3.0.0."),
     Topic.FEEDBACK: Words("feedback you follow", "Feedback you follow", "When we answer what you wrote, or its status changes."),
 }
+
+
+def in_words(topics: Iterable[Topic]) -> str:
+    """Name topics inside a sentence: "minor and major releases"."""
+    labels = [WORDS[topic].label for topic in topics]
+    last = labels[-1].rpartition(" ")[2] if labels else ""
+    if len(labels) > 1 and all(label.endswith(f" {last}") for label in labels):
+        labels = [label.removesuffix(f" {last}") for label in labels[:-1]] + labels[-1:]
+    return " and ".join(labels)

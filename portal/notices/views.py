@@ -17,7 +17,7 @@ from portal.notices.forms import PreferencesForm, value_of
 from portal.notices.models import Topic
 from portal.notices.requests import Saved, State
 from portal.notices.subscriptions import Offer, Subscriber
-from portal.notices.topics import WORDS
+from portal.notices.topics import WORDS, in_words
 from portal.web import errors
 from portal.web.guards import guarded_by, protect, public, signed_in
 
@@ -138,8 +138,8 @@ def confirm(token: str) -> ResponseReturnValue:
         "notices_pages/confirm.html",
         asked=asked,
         state=asked.state.value,
-        wanted=[WORDS[topic] for topic in asked.topics],
-        off=[WORDS[topic] for topic in asked.topics if topic not in asked.on],
+        wanted=in_words(asked.topics),
+        off=in_words(topic for topic in asked.topics if topic not in asked.on),
         action=url_for("notices.confirm", token=token),
         days=requests.LASTS.days,
         again_url=f"/releases/{product.slug}/subscribe" if product else url_for("notices.preferences"),

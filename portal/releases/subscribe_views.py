@@ -14,7 +14,7 @@ from portal.errors import Invalid
 from portal.extensions import limiter
 from portal.notices import requests
 from portal.notices.forms import SubscribeForm
-from portal.notices.topics import WORDS
+from portal.notices.topics import WORDS, in_words
 from portal.products.catalog import find_product
 from portal.web import errors
 from portal.web.forms import refuse
@@ -41,7 +41,7 @@ def ask(product: str) -> ResponseReturnValue:
         except Invalid as error:
             refuse(form, error)
         else:
-            wanted = " and ".join(WORDS[topic].label for topic in topics)
+            wanted = in_words(topics)
             return render_template("releases/subscribe_sent.html", product=found, address=address, wanted=wanted, days=requests.LASTS.days)
     return render_template("releases/subscribe.html", product=found, form=form, words=WORDS)
 

@@ -9,7 +9,8 @@ from tests.e2e.conftest import Demo, assert_accessible
 
 WIDE, NARROW, NARROWEST = 1280, 390, 360
 SIGNED_OUT = ["/sign-in", "/sign-in?next=/beta/", "/account/password/reset", "/releases/", "/releases/macro-studio/",
-              "/releases/macro-studio/15.2.1/", "/no-such-page", "/notices/unsubscribe/no-such-token"]  # fmt: skip
+              "/releases/macro-studio/15.2.1/", "/releases/macro-studio/subscribe", "/no-such-page", "/notices/unsubscribe/no-such-token",
+              "/notices/confirm/no-such-token"]  # fmt: skip
 SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/terms/1/", "/beta/form-filler/8.1b1/", "/feedback/",
               "/feedback/?status=planned", "/feedback/?q=nothing-like-this", "/feedback/1/", "/feedback/2/", "/feedback/5/",
               "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/", "/account/password/change",

@@ -16,9 +16,10 @@ PORTAL = ROOT / "portal"
 EDGES = {"views", "staff", "cli", "forms", "session_cookie", "sending", "uploads"}
 EDGE_ENDINGS = ("_views", "_staff", "_cli", "_forms")
 UNSAFE_METHODS = {"POST", "PUT", "PATCH", "DELETE"}
-# A mail program's one-click unsubscribe (RFC 8058) can carry no token. An upload's body must not be read before the guard has
+# A mail program's one-click unsubscribe (RFC 8058) can carry no token, and the links of mails are an authority of their own, with
+# no cookie behind them for another site to ride on. An upload's body must not be read before the guard has
 # let its sender in, so the token in it is checked afterwards (tests/web/releases/test_uploads.py).
-WITHOUT_CSRF = {"notices.unsubscribe", "notices.preferences_by_link", "releases_staff.upload_build"}
+WITHOUT_CSRF = {"notices.unsubscribe", "notices.preferences_by_link", "notices.confirm", "releases_staff.upload_build"}
 
 
 def sources() -> Iterator[Path]:

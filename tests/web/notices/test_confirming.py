@@ -60,7 +60,7 @@ def test_switching_on_sends_a_mail_and_the_page_shows_what_waits(
         assert erin.wanted() == set()
     shown = client.get(link)
     assert shown.text.count("<button") == 1
-    assert "Get mail about minor releases and major releases of Macro Studio?" in text_of(shown)
+    assert "Get mail about minor and major releases of Macro Studio?" in text_of(shown)
     for _ in range(2):
         answer = client.post(link)
         assert answer.status_code == 200
