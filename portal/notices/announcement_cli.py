@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from flask.cli import with_appcontext
 
 from portal import clock
 from portal.database import transaction
@@ -28,6 +29,7 @@ TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
     help="The choice it respects. Left out: it goes to the whole audience and cannot be switched off.",
 )
 @click.option("--dry-run", is_flag=True, help="Say who would get it and who not, and send nothing.")
+@with_appcontext
 def announce(product: str, audience: str, subject: str, body: Path, topic: str | None, dry_run: bool) -> None:
     """Mail an announcement about PRODUCT (its slug) to an audience, once: the same again is refused."""
     text = _read(body)

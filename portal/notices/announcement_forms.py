@@ -17,14 +17,18 @@ class AnnouncementForm(FlaskForm):
     """`revision` is the one the editor read, so that the second of two editors is told."""
 
     revision = HiddenField()
-    product = SelectField("Product")
+    product = SelectField("Product", [InputRequired("Choose the product.")])
     audience = RadioField("Who is it for?", [InputRequired("Choose who gets it.")])
     topic = RadioField("Which choice does it respect?", [InputRequired("Choose whether people can have switched it off.")])
     subject = StringField("Subject", [DataRequired("Enter the subject.")], render_kw={"maxlength": LONGEST_SUBJECT, "autocomplete": "off"})
     body = TextAreaField("Text", [DataRequired("Write the text.")])
+    has_products = False
 
     def offer(self, products: list[Product]) -> None:
-        self.product.choices = {product.slug: product.name for product in products}
+        """Fill in what can be chosen. Nothing is chosen beforehand where there is a choice: a mistake would be mailed."""
+        slugs = {product.slug: product.name for product in products}
+        self.has_products = bool(slugs)
+        self.product.choices = slugs if len(slugs) == 1 else {"": "Choose a product"} | slugs
         self.audience.choices = {audience.name: audience.label for audience in audiences.known()}
         self.topic.choices = {ALWAYS: "None: it always goes out"} | {topic.value: WORDS[topic].title for topic in TOPICS}
 

@@ -132,7 +132,6 @@ def _editor(form: AnnouncementForm, announcement: Announcement | None, overtaken
         announcement=announcement,
         overtaken=overtaken,
         audiences={one.name: one for one in audiences.known()},
-        has_products=bool(form.product.choices),
         always=ALWAYS,
         **(_described(announcement) if announcement else {}),
     )

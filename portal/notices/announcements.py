@@ -280,9 +280,15 @@ def _describe(notice: Notice) -> Mapping[str, Any]:
     return {"because": f"{because}." if audience.needs_topic else f"{because}, and notices about {topic} are on for you."}
 
 
+def _staff_path(notice: Notice) -> str | None:
+    """None for the test of a draft that was discarded."""
+    announcement = db.session.get(Announcement, notice.context["announcement_id"])
+    return f"/staff/notices/announcements/{announcement.id}/" if announcement is not None else None
+
+
 def register_kinds() -> None:
     """Make this module's kind of notices known."""
-    register(Kind(KIND, label="Announcement", check=_check, shared=_describe))
+    register(Kind(KIND, label="Announcement", check=_check, shared=_describe, staff_path=_staff_path))
 
 
 def _record(action: str, announcement: Announcement, *, actor: audit.Actor | None, now: datetime, **details: Any) -> None:
