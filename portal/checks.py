@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterable
-from datetime import timedelta
 
 from flask import Flask
 
@@ -13,12 +12,11 @@ from portal.notices import outbox, progress, smtp
 from portal.web import health
 from portal.web.health import Labels, Metric
 
-WORKER_SILENCE = timedelta(minutes=3)
 SMTP_ANSWER_SECONDS = 5
 
 
 class WorkerSilent(Exception):
-    """No worker has shown for WORKER_SILENCE that it lives."""
+    """No worker has shown for heartbeat.SILENCE that it lives."""
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -44,9 +42,8 @@ def queue_answers() -> None:
 
 def worker_lives() -> None:
     """Raise WorkerSilent if no worker has lately said that it lives."""
-    seen = heartbeat.last_beat(heartbeat.WORKER)
-    if seen is None or clock.now() - seen > WORKER_SILENCE:
-        raise WorkerSilent(f"last seen {seen or 'never'}")
+    if heartbeat.is_silent(heartbeat.WORKER, clock.now()):
+        raise WorkerSilent(f"last seen {heartbeat.last_beat(heartbeat.WORKER) or 'never'}")
 
 
 def outbox_metrics() -> Iterable[Metric]:

@@ -1,6 +1,6 @@
 """Signs of life: a process that matters writes the time, others see when it last did."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from portal.database import Base, db, insert
 
 WORKER = "worker"
+# Who has not shown for so long that it lives is taken for dead.
+SILENCE = timedelta(minutes=3)
 
 
 class Heartbeat(Base):
@@ -28,3 +30,9 @@ def beat(name: str, *, now: datetime) -> None:
 def last_beat(name: str) -> datetime | None:
     """Return when `name` was last alive, None if it never was."""
     return db.session.scalar(sa.select(Heartbeat.at).where(Heartbeat.name == name))
+
+
+def is_silent(name: str, now: datetime) -> bool:
+    """Say whether `name` has not shown for SILENCE that it lives."""
+    seen = last_beat(name)
+    return seen is None or now - seen > SILENCE

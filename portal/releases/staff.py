@@ -10,7 +10,8 @@ from portal.config import current_settings
 from portal.database import end_read, transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
-from portal.notices.progress import find_by_key, progress, recipients
+from portal.notices.people import recipients
+from portal.notices.progress import find_by_key, progress_now
 from portal.products.catalog import all_products, find_product
 from portal.releases import announcements, audience, builds, catalog, drafts, publishing
 from portal.releases.filenames import check_filename
@@ -145,7 +146,7 @@ def _page(release: Release, form: BuildForm, upload_error: str | None = None, st
         obstacle=publishing.obstacle_to_publishing(release, now) if is_draft else None,
         reach=audience.reach(release, now) if is_draft else None,
         notice=notice,
-        progress=progress(notice.id) if notice else None,
+        progress=progress_now(notice, now) if notice else None,
         people=recipients(notice.id) if notice else None,
     ), status
 

@@ -1,49 +1,63 @@
-/* notices.js: refreshes the numbers of a notice and its people every 2 seconds while it goes out, and says the numbers aloud
-   at most every 15. Without it, reloading the page shows the same. */
+/* notices.js: refreshes the numbers of a notice, its domains and its people while it goes out, every 2 seconds (less often where
+   that would keep the server busy), and says the numbers aloud at most every 15. Without it, reloading the page shows the same. */
 (function () {
   "use strict";
   var EVERY = 2000;
   var SAY_EVERY = 15000;
+  /* Asking takes at most one part in so many of the time. */
+  var LEISURE = 10;
+
+  function get(url) {
+    return fetch(url, { credentials: "same-origin", headers: { Accept: "application/json, text/html" } })
+      .then(function (answer) { return answer.ok ? answer : Promise.reject(answer.status); });
+  }
+  /* Nothing is pulled from under the keyboard, nor typed text thrown away: the next round does it. */
+  function inUse(element) {
+    return element.contains(document.activeElement) || Array.prototype.some.call(element.querySelectorAll("input[type=search]"), function (input) {
+      return input.value !== input.defaultValue;
+    });
+  }
 
   function watch(box) {
     var numbers = box.querySelector("[data-progress-numbers]");
     var said = box.querySelector("[data-progress-said]");
+    var status = document.querySelector("[data-progress-status]");
     var saidAt = Date.now();
-    var people = document.querySelector("[data-progress-people]");
-    var last = numbers.innerHTML;
-    var peopleOf = last;
+    var last = null;
+    var stage = null;
+    var parts = Array.prototype.map.call(document.querySelectorAll("[data-progress-part]"), function (element) {
+      return { element: element, shows: null };
+    });
 
     function show(state) {
       if (state.html !== last) { numbers.innerHTML = state.html; last = state.html; }
+      /* By its stage, not its text, in which each answer has another token: a button must not be changed while it is pressed. */
+      if (status && state.stage !== stage && !inUse(status)) { status.innerHTML = state.status; stage = state.stage; }
       if (state.finished || Date.now() - saidAt >= SAY_EVERY) {
         said.textContent = (state.finished ? "Finished. " : "") + state.summary;
         saidAt = Date.now();
       }
       document.querySelectorAll("[data-progress-open]").forEach(function (mark) { mark.hidden = state.finished; });
-      document.querySelectorAll("[data-progress-done]").forEach(function (mark) { mark.hidden = !state.finished; });
-      return refreshPeople(state.html).then(function () { return state.finished && peopleOf === state.html; });
-    }
-    /* Not while the keyboard is in there: the next round does it. */
-    function refreshPeople(html) {
-      if (!people || peopleOf === html || people.contains(document.activeElement)) {
-        if (!people) { peopleOf = html; }
-        return Promise.resolve();
-      }
-      return get(people.getAttribute("data-progress-people")).then(function (answer) { return answer.text(); }).then(function (text) {
-        people.innerHTML = text;
-        peopleOf = html;
+      return Promise.all(parts.map(function (part) { return refresh(part, state.summary); })).then(function () {
+        return state.finished && (!status || stage === state.stage) && parts.every(function (part) { return part.shows === state.summary; });
       });
     }
-    function get(url) {
-      return fetch(url, { credentials: "same-origin", headers: { Accept: "application/json, text/html" } })
-        .then(function (answer) { return answer.ok ? answer : Promise.reject(answer.status); });
+    function refresh(part, summary) {
+      if (part.shows === summary || inUse(part.element)) { return null; }
+      return get(part.element.getAttribute("data-progress-part")).then(function (answer) { return answer.text(); }).then(function (text) {
+        if (!inUse(part.element)) {
+          part.element.innerHTML = text;
+          part.shows = summary;
+        }
+      });
     }
     function ask() {
       /* A hidden tab asks nothing; it catches up when it is looked at. */
       if (document.hidden) { setTimeout(ask, EVERY); return; }
+      var began = Date.now();
       get(box.getAttribute("data-progress")).then(function (answer) { return answer.json(); }).then(show)
         .catch(function () { return false; })
-        .then(function (finished) { if (!finished) { setTimeout(ask, EVERY); } });
+        .then(function (finished) { if (!finished) { setTimeout(ask, Math.max(EVERY, LEISURE * (Date.now() - began))); } });
     }
     setTimeout(ask, EVERY);
   }
