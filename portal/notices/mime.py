@@ -56,7 +56,7 @@ def one_line(text: str) -> str:
 
 
 def line_feeds(text: str) -> str:
-    """Return `text` with all line ends as `\\n`, and without NUL."""
+    """Return `text` with all line ends as `\n`, and without NUL."""
     if "\r" in text or "\x00" in text:
         return text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
     return text
@@ -99,8 +99,24 @@ def encoded_words(text: str) -> str:
 
 
 def quoted_printable(text: str) -> bytes:
-    """Return `text`, whose line ends are `\\n`, for transport: lines of at most 76 characters, the last of at most 75 (RFC 2045, 6.7).
+    """Return `text`, whose line ends are `\n`, for transport: lines of at most 76 characters, the last of at most 75 (RFC 2045, 6.7).
 
     What is encoded in pieces is whole again when a soft break stands between them.
     """
-    return binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True).replace(b"\n", b"\r\n")
+    encoded = binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True)
+    if len(encoded) < LINE_LENGTH:
+        return encoded.replace(b"\n", b"\r\n")
+    lines = encoded.split(b"\n")
+    # The library lets a line that ends in a space, and the last one, grow a little beyond that.
+    if len(lines[-1]) > LINE_LENGTH - 1 or max(map(len, lines)) > LINE_LENGTH:
+        lines = [short for line in lines for short in _shortened(line)]
+    return b"\r\n".join(lines)
+
+
+def _shortened(line: bytes) -> list[bytes]:
+    """Return a line of quoted-printable in one or two that are short enough, no code cut in two."""
+    if len(line) < LINE_LENGTH or (len(line) == LINE_LENGTH and line.endswith(b"=")):
+        return [line]
+    cut = LINE_LENGTH - 1
+    cut -= next((back for back in (1, 2) if line[cut - back : cut - back + 1] == b"="), 0)
+    return [line[:cut] + b"=", line[cut:]]

@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from markupsafe import escape
@@ -182,7 +183,9 @@ def _content(slot: Slot, value: Value | None) -> str:
     return f"{slot.before}{escape(text) if slot.part == 'html' else text}{slot.after}"
 
 
+@lru_cache(maxsize=64)
 def _encode(part: str, text: str) -> bytes:
+    """Return a value as it is written. Remembered for a moment: links stand in both parts, and blocks in many mails."""
     if part == "header":
         return text.encode()
     return mime.unstructured("Subject", text).encode() if part == "subject" else mime.quoted_printable(mime.line_feeds(text))

@@ -1,6 +1,7 @@
 """Headers, addresses and encodings of a mail: nothing breaks out of a header, and all text survives."""
 
 import email.policy
+import quopri
 import re
 from email.header import decode_header, make_header
 from email.headerregistry import Address
@@ -8,7 +9,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portal.notices import mime
@@ -96,7 +97,22 @@ def test_what_is_not_plainly_one_address_is_not(address: str) -> None:
 
 
 @given(st.text(max_size=300).map(mime.line_feeds))
+@example("000000\x1f\x80\x80\x80\x80\x80𐀀𐀀𐀀0")
 def test_quoted_printable_has_short_lines_and_room_for_a_soft_break(text: str) -> None:
-    lines = mime.quoted_printable(text.encode("utf-8", "replace").decode()).split(b"\r\n")
+    check_quoted_printable(text.encode("utf-8", "replace").decode())
+
+
+@pytest.mark.parametrize("end", ["", " ", "\t", "é", "=", ".", "x"])
+@pytest.mark.parametrize("after", ["", "\n", "\n.", " \n"])
+def test_no_length_of_a_line_makes_it_too_long(end: str, after: str) -> None:
+    for length in range(60, 160):
+        check_quoted_printable("x" * length + end + after)
+        check_quoted_printable("é" * (length // 2) + end + after)
+
+
+def check_quoted_printable(text: str) -> None:
+    encoded = mime.quoted_printable(text)
+    lines = encoded.split(b"\r\n")
     assert all(len(line) <= 76 for line in lines)
     assert len(lines[-1]) <= 75
+    assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == text
