@@ -27,12 +27,13 @@ def test_a_link_says_whom_and_what_it_is_for_and_nothing_else_opens_it() -> None
 
 @given(user_id=st.integers(1, 2**31), product_id=st.integers(1, 2**31))
 def test_links_of_old_mails_go_on_working(user_id: int, product_id: int) -> None:
-    """They were signed by the library's serializer, which `links` takes a shorter way to."""
-    old = URLSafeSerializer(SETTINGS.secret_key, salt="notices.unsubscribe").dumps([user_id, product_id, "point"])
-    assert links.unsubscribe_url(SETTINGS, user_id, product_id, Topic.POINT).endswith(f"/{old}")
-    assert links.read_unsubscribe(SETTINGS, str(old)) == (user_id, product_id, Topic.POINT)
-    preferences = URLSafeSerializer(SETTINGS.secret_key, salt="notices.preferences").dumps([user_id, product_id])
-    assert links.preferences_token(SETTINGS, user_id, product_id) == preferences
+    """They were signed by the library's serializer, which compresses a payload now and then; `links` takes a shorter way."""
+    old = str(URLSafeSerializer(SETTINGS.secret_key, salt="notices.unsubscribe").dumps([user_id, product_id, "point"]))
+    new = links.unsubscribe_url(SETTINGS, user_id, product_id, Topic.POINT).rpartition("/")[2]
+    assert links.read_unsubscribe(SETTINGS, old) == links.read_unsubscribe(SETTINGS, new) == (user_id, product_id, Topic.POINT)
+    assert old == new or old.startswith(".")
+    preferences = str(URLSafeSerializer(SETTINGS.secret_key, salt="notices.preferences").dumps([user_id, product_id]))
+    assert links.read_preferences(SETTINGS, preferences) == (user_id, product_id)
 
 
 @given(token=st.text(max_size=60))
