@@ -192,6 +192,14 @@ def test_an_import_subscribes_nobody_and_asks_nobody_unless_told_to(app: Flask, 
     assert rows("pia@press.example.org") == {Topic.MINOR: True, Topic.MAJOR: True}
 
 
+def test_a_product_that_is_none_imports_nothing(app: Flask, cast: Cast, product: Product, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("email,name,organization\npia@press.example.org,,Example Press\n")
+    result = CliRunner().invoke(customer.commands["import"], [str(file), "--ask", "nothing"])
+    assert isinstance(result.exception, NotFound)
+    assert people.find_person("pia@press.example.org") is None
+
+
 def test_a_dry_run_asks_nobody(app: Flask, cast: Cast, product: Product, tmp_path: Path) -> None:
     import_file(tmp_path, app, ["pia@press.example.org"], "--ask", cast.product, "--dry-run")
     assert asked() == []

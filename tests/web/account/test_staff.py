@@ -188,6 +188,19 @@ def test_a_customer_is_added_without_a_contract(app: Flask, cast: Cast, sign_in:
         assert 'value="Pia"' in answer.get_data(as_text=True)
 
 
+def test_a_new_customer_is_asked_by_mail_if_staff_choose_so(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    anton = sign_in(cast.anton)
+    new = {"name": "Pia", "organization": "Example Press"}
+    assert send(anton, "/staff/customers/new", **new, email="pia@press.example.org", ask="").status_code == 302
+    assert mails(app) == []
+    assert send(anton, "/staff/customers/new", **new, email="pit@press.example.org", ask=cast.product).status_code == 302
+    assert "A mail asks whether they want release notices." in text_of(anton.get("/staff/customers/"))
+    assert mails(app) == [("confirm_subscription", "pit@press.example.org")]
+    answer = send(anton, "/staff/customers/new", **new, email="pam@press.example.org", ask="nothing")
+    assert "Not a valid choice" in text_of(answer)
+    assert 'value="pam@press.example.org"' in answer.text
+
+
 def fill(app: Flask, count: int, prefix: str) -> None:
     """Add organisations, each with a contract, two contacts and a customer."""
     now = clock.now()
