@@ -81,7 +81,7 @@ NAVIGATION = (
         staff=True,
         shown=guards.holds_role("publisher"),
         also=(announcement_staff.blueprint.name, suppression_staff.blueprint.name),
-    ),  # fmt: skip
+    ),
     frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
