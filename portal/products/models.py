@@ -18,7 +18,10 @@ class StableAccess(enum.StrEnum):
 
 
 class Product(Base):
-    """A product. `slug` names it in URLs and commands and never changes."""
+    """A product. `slug` names it in URLs and commands and never changes.
+
+    `signing_key` is the minisign public key its builds are signed with; without one, builds are not signed.
+    """
 
     __tablename__ = "products"
 
@@ -27,4 +30,5 @@ class Product(Base):
     name: Mapped[str] = mapped_column(sa.String(120), unique=True)
     summary: Mapped[str] = mapped_column(sa.Text, default="")
     stable_access: Mapped[StableAccess] = mapped_column(text_enum(StableAccess), default=StableAccess.CUSTOMERS)
+    signing_key: Mapped[str | None] = mapped_column(sa.String(120))
     created_at: Mapped[datetime]

@@ -26,8 +26,18 @@ class Kind(enum.StrEnum):
 
 class ReleaseState(enum.StrEnum):
     DRAFT = "draft"
+    SCHEDULED = "scheduled"
     PUBLISHED = "published"
     WITHDRAWN = "withdrawn"
+
+
+class BuildKind(enum.StrEnum):
+    """What a file of a release is."""
+
+    INSTALLER = "installer"
+    PORTABLE = "portable"
+    SYMBOLS = "symbols"
+    DOCUMENT = "document"
 
 
 class Release(Base):
@@ -35,6 +45,8 @@ class Release(Base):
 
     `version` is the normalised spelling of PEP 440 (`15.3b2`), as in URLs; `version_key` is equal for equal versions
     (15.2 and 15.2.0) and sorts as text the way versions sort, so the database orders and holds "one release per version".
+    `scheduled_for` is when a scheduled release publishes itself. `safe_release_id` names the version to move to from one that
+    was withdrawn.
     """
 
     __tablename__ = "releases"
@@ -55,11 +67,13 @@ class Release(Base):
     created_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     edited_at: Mapped[datetime | None]
     revision: Mapped[int] = mapped_column(default=1)
+    scheduled_for: Mapped[datetime | None] = mapped_column(index=True)
     published_at: Mapped[datetime | None] = mapped_column(index=True)
     published_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     notes_corrected_at: Mapped[datetime | None]
     withdrawn_at: Mapped[datetime | None]
     withdrawn_reason: Mapped[str | None] = mapped_column(sa.Text)
+    safe_release_id: Mapped[int | None] = mapped_column(sa.ForeignKey("releases.id"))
 
     product: Mapped[Product] = relationship(lazy="joined")
     builds: Mapped[list["Build"]] = relationship(order_by="Build.id")
@@ -76,16 +90,24 @@ class Release(Base):
 
 
 class Build(Base):
-    """A file of a release. Its bytes lie in storage under `sha256`; the name is only what people see."""
+    """A file of a release. Its bytes lie in storage under `sha256`; the name is only what people see.
+
+    `signature` is the text of its minisign signature. Since `damaged_at`, its stored bytes are known not to be those that were
+    uploaded, and it is not served.
+    """
 
     __tablename__ = "builds"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     release_id: Mapped[int] = mapped_column(sa.ForeignKey("releases.id"))
     filename: Mapped[str] = mapped_column(sa.String(200))
+    kind: Mapped[BuildKind] = mapped_column(text_enum(BuildKind), default=BuildKind.INSTALLER)
     platform: Mapped[str] = mapped_column(sa.String(80), default="")
+    architecture: Mapped[str] = mapped_column(sa.String(40), default="")
     size: Mapped[int] = mapped_column(sa.BigInteger)
     sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    signature: Mapped[str | None] = mapped_column(sa.Text)
+    damaged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     created_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
 
@@ -117,3 +139,16 @@ class Download(Base):
     open_key: Mapped[str | None] = mapped_column(sa.String(80), unique=True)
 
     build: Mapped[Build] = relationship()
+
+
+class Nudge(Base):
+    """An organisation that had not tried a beta was reminded of it."""
+
+    __tablename__ = "nudges"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    release_id: Mapped[int] = mapped_column(sa.ForeignKey("releases.id"), index=True)
+    organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
+    notice_id: Mapped[int] = mapped_column(sa.ForeignKey("notices.id"))
+    sent_at: Mapped[datetime]
+    sent_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
