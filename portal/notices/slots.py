@@ -186,14 +186,15 @@ def _content(slot: Slot, value: Value | None) -> str:
 @lru_cache(maxsize=64)
 def _encode(part: str, text: str) -> bytes:
     """Return a value as it is written. Remembered for a moment: links stand in both parts, and blocks in many mails."""
-    if part == "header":
-        return text.encode()
     return mime.unstructured("Subject", text).encode() if part == "subject" else mime.quoted_printable(mime.line_feeds(text))
 
 
 def _writer(slot: Slot) -> Callable[[Value], bytes]:
     """Return what writes a value into a slot: this runs a dozen times for each mail."""
     part, before, after = slot.part, slot.before, slot.after
+
+    def as_it_is(value: Value) -> bytes:
+        return str(value).encode()
 
     def as_text(value: Value) -> bytes:
         text = value if isinstance(value, str) else value.get(part, "")
@@ -203,7 +204,7 @@ def _writer(slot: Slot) -> Callable[[Value], bytes]:
         text = value if isinstance(value, str) else value.get(part, "")
         return _encode(part, f"{before}{escape(text)}{after}" if text else slot.otherwise)
 
-    return as_html if part == "html" else as_text
+    return {"header": as_it_is, "html": as_html}.get(part, as_text)
 
 
 _encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
