@@ -45,6 +45,7 @@ check: lint types layers test
 # Pin what pyproject.toml asks for. Needs uv (pip install uv).
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.txt
+	uv pip compile pyproject.toml --extra s3 -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-s3.txt
 	uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt
 
 bench: bench-home
