@@ -250,11 +250,12 @@ class Sender:
             patience = min(channel.deadline for channel in waiting.values()) - monotonic()
             readable = poller.poll(max(patience, 0) * 1000)
             finished = [fileno for fileno, _ in readable if waiting[fileno].receive()]
-            if not readable:
-                late = [fileno for fileno, channel in waiting.items() if monotonic() >= channel.deadline]
-                for fileno in late:
-                    waiting[fileno].give_up()
-                finished += late
+            if patience <= 0:
+                # Whatever lay ready has been read: this may be the first time anybody looked.
+                late = [channel for fileno, channel in waiting.items() if fileno not in finished and channel.deadline <= monotonic()]
+                for channel in late:
+                    channel.give_up()
+                finished += [channel.fileno for channel in late]
             for fileno in finished:
                 poller.unregister(fileno)
                 del waiting[fileno]

@@ -141,12 +141,8 @@ class Channel:
             self._lose(words(error))
         except Malformed as error:
             self._lose(str(error))
-        if not self._asked:
-            return True
         if len(self._asked) < expected:
             self.deadline = monotonic() + self._timeout
-        elif monotonic() > self.deadline:
-            self.give_up()
         return not self._asked
 
     def give_up(self) -> None:
@@ -181,7 +177,7 @@ class Channel:
     def _answered_rcpt(self, reply: Reply) -> None:
         if self._refusal is None:
             if not reply.accepts:
-                self._refuse(refused(self._letter.delivery_id, reply))
+                self._refuse(refused(self._letter.delivery_id, reply)._replace(to_recipient=True))
         elif reply.accepts:
             # Sender refused, recipient accepted: a dot now might send an empty mail.
             self._lose(CONTRADICTION)

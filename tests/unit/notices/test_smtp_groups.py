@@ -84,13 +84,7 @@ def test_nothing_is_sent_while_what_was_answered_is_written_down(extensions: tup
     """Never more mails accepted and not written down than there are connections."""
 
     def script(talk: Conversation) -> None:
-        talk.greet(*extensions)
-        while (command := talk.hear()) != "QUIT":
-            if command == "DATA":
-                talk.say("354 go on")
-                talk.hear_body()
-            talk.say("250 ok")
-        talk.say("221 bye")
+        accept_all(talk, *extensions)
 
     addresses = [f"person{number}@example.org" for number in range(7)]
     with ScriptedServer(script, script, script) as server, sender_to(server, connections=3) as sender:
@@ -103,31 +97,36 @@ def test_nothing_is_sent_while_what_was_answered_is_written_down(extensions: tup
     assert written == len(addresses)
 
 
-def test_letters_are_taken_one_by_one_as_connections_are_free_for_them() -> None:
-    def script(talk: Conversation) -> None:
-        talk.greet("PIPELINING")
-        talk.envelope("1@example.org")
-        talk.hear_body()
-        for address in ("2@example.org", "3@example.org"):
-            talk.expect("MAIL", f"RCPT TO:<{address}>", "DATA")
-            talk.say("250 accepted", "250 ok", "250 ok", "354 go on")
+def accept_all(talk: Conversation, *extensions: str) -> None:
+    """A server that says yes to everything."""
+    talk.greet(*extensions)
+    while (command := talk.hear()) != "QUIT":
+        if command == "DATA":
+            talk.say("354 go on")
             talk.hear_body()
-        talk.say("250 accepted")
-        talk.goodbye()
+        talk.say("250 ok")
+    talk.say("221 bye")
 
+
+@pytest.mark.parametrize(
+    ("extensions", "taken_with_each_result"), [(["PIPELINING"], [[1, 2], [1, 2, 3], [1, 2, 3]]), ([], [[1], [1, 2], [1, 2, 3]])]
+)
+def test_letters_are_taken_one_by_one_as_the_connection_is_free_for_them(
+    extensions: list[str], taken_with_each_result: list[list[int]]
+) -> None:
     taken: list[int] = []
-    with ScriptedServer(script) as server, sender_to(server) as sender:
 
-        def watched() -> Iterator[Letter]:
-            for letter in letters("1@example.org", "2@example.org", "3@example.org"):
-                taken.append(letter.delivery_id)
-                yield letter
+    def watched() -> Iterator[Letter]:
+        for letter in letters(ANN, BOB, CAROL):
+            taken.append(letter.delivery_id)
+            yield letter
 
+    with ScriptedServer(lambda talk: accept_all(talk, *extensions)) as server, sender_to(server) as sender:
         run = sender.deliver(watched())
         assert taken == []
-        assert [next(run)[0].delivery_id, taken] == [1, [1, 2]]
-        assert [next(run)[0].delivery_id, taken] == [2, [1, 2, 3]]
-        assert next(run)[0].delivery_id == 3
+        for number, taken_by_then in enumerate(taken_with_each_result, 1):
+            assert [one.delivery_id for one in next(run)] == [number]
+            assert taken == taken_by_then
         assert next(run, None) is None
 
 

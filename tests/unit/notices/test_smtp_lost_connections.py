@@ -78,6 +78,18 @@ def test_421_after_the_dot_defers_that_mail_and_the_one_behind_it_goes_over_a_ne
     assert results[BOB].state is SENT
 
 
+def test_nothing_more_is_said_after_421_even_where_the_server_forgets_to_close() -> None:
+    def closing(talk: Conversation) -> None:
+        talk.greet("PIPELINING")
+        talk.envelope(ANN, data="421 4.3.2 shutting down")
+        assert talk.hear_hang_up() == b""
+
+    with ScriptedServer(closing, accept(BOB)) as server:
+        results = deliver(server, ANN, BOB)
+    assert results[ANN] == (1, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
+    assert results[BOB].state is SENT
+
+
 def test_a_recipient_refused_for_good_stays_refused_when_the_connection_drops_at_once() -> None:
     def refuse(talk: Conversation) -> None:
         talk.greet("PIPELINING")
@@ -180,21 +192,29 @@ def test_a_server_that_stops_reading_is_left_and_the_mail_behind_goes_over_a_new
 
 
 def test_a_byte_now_and_then_is_enough_if_each_reply_is_whole_in_time() -> None:
+    """Each reply takes half a second, and four in a row more than the time that each may take."""
+
     def crawl(talk: Conversation) -> None:
-        for heard, reply in (("", "220 hi"), ("ehlo", "250-x"), ("", "250 PIPELINING")):
-            talk.expect(*[heard] if heard else [])
-            talk.say_slowly(reply, pause)
+        say("220 hi", talk)
+        talk.expect("ehlo")
+        talk.say("250-x", "250 PIPELINING")
         talk.expect("MAIL", "RCPT", "DATA")
         for reply in ("250 ok", "250 ok", "354 ok"):
-            talk.say_slowly(reply, pause)
+            say(reply, talk)
         talk.hear_body()
-        talk.say_slowly("250 ok", pause)
+        talk.expect("MAIL", "RCPT", "DATA")
+        for reply in ("250 ok", "250 ok", "250 ok", "354 ok"):
+            say(reply, talk)
+        talk.hear_body()
+        say("250 ok", talk)
         talk.goodbye()
 
-    pause = 0.05
-    # Each reply takes half a second or so, all of them more than twice the time that each may take.
+    def say(reply: str, talk: Conversation) -> None:
+        talk.say_slowly(reply, 0.06)
+
     with ScriptedServer(crawl) as server:
-        assert deliver(server, ANN, timeout=1.5)[ANN].state is SENT
+        results = deliver(server, ANN, BOB, timeout=1.5)
+    assert [results[ANN].state, results[BOB].state] == [SENT, SENT]
 
 
 def test_a_byte_now_and_then_does_not_hold_us_for_ever() -> None:
@@ -223,6 +243,28 @@ def test_a_server_that_hangs_in_the_envelope_defers_that_mail_and_no_other(answe
         results = deliver(server, ANN, BOB, CAROL, connections=2, timeout=SHORT)
     assert results[ANN] == (1, DEFERRED, SILENCE, NOT_BEGUN)
     assert [results[BOB].state, results[CAROL].state] == [SENT, SENT]
+
+
+def test_giving_up_on_one_connection_leaves_a_slower_one_its_time() -> None:
+    def hang_there(talk: Conversation) -> None:
+        talk.greet("PIPELINING")
+        talk.expect("MAIL", f"RCPT TO:<{ANN}>", "DATA")
+        talk.hear_hang_up()
+
+    def slow(talk: Conversation) -> None:
+        talk.greet("PIPELINING")
+        talk.expect("MAIL", f"RCPT TO:<{BOB}>", "DATA")
+        for reply in ("250 ok", "250 ok", "354 go on"):
+            time.sleep(0.5)
+            talk.say(reply)
+        talk.hear_body()
+        talk.say("250 accepted")
+        talk.goodbye()
+
+    with ScriptedServer(hang_there, slow) as server:
+        results = deliver(server, ANN, BOB, connections=2, timeout=1)
+    assert results[ANN] == (1, DEFERRED, SILENCE, NOT_BEGUN)
+    assert results[BOB].state is SENT
 
 
 def test_a_server_that_hangs_at_the_dot_defers_that_mail_and_no_other() -> None:
