@@ -16,6 +16,8 @@ from portal.database import db, transaction
 from portal.notices import subscriptions, suppression
 from portal.notices.models import Delivery, Notice, Subscription, SubscriptionRequest, Topic
 from portal.products.catalog import find_product
+from portal.products.models import StableAccess
+from portal.releases.stable_access import decide_download
 from tests.cast import Cast, assemble
 from tests.conftest import csrf_token, make_settings
 from tests.statements import statements
@@ -185,8 +187,21 @@ def test_one_client_may_enter_so_many_addresses_and_is_then_told_to_wait(tmp_pat
         db.engine.dispose()
 
 
-def test_an_address_from_the_form_is_no_account(app: Flask, cast: Cast, client: FlaskClient) -> None:
-    """Nobody becomes a customer by the form: no password can be chosen before confirming, no customers' builds be had after."""
+@pytest.mark.parametrize(
+    ("access", "allowed"), [(StableAccess.PUBLIC, True), (StableAccess.CUSTOMERS, False), (StableAccess.PRIORITY, False)]
+)
+def test_nobody_becomes_a_customer_by_subscribing(app: Flask, cast: Cast, client: FlaskClient, access: StableAccess, allowed: bool) -> None:
+    subscribe(client, "new@example.org")
+    client.post(link_in_newest(app, KIND, "confirm_url"))
+    with app.app_context():
+        product = find_product(cast.product)
+        product.stable_access = access
+        person = db.session.scalars(sa.select(User).where(User.email == "new@example.org")).one()
+        assert decide_download(person, product, clock.now()).allowed is allowed
+        db.session.remove()
+
+
+def test_no_password_can_be_chosen_for_an_address_that_was_only_typed(app: Flask, cast: Cast, client: FlaskClient) -> None:
     subscribe(client, "new@example.org")
     page = client.get("/account/password/reset").text
     client.post("/account/password/reset", data={"csrf_token": csrf_token(page), "email": "new@example.org"})
