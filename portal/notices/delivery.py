@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from types import MappingProxyType
 
 from flask import Flask, current_app
 
@@ -26,9 +25,9 @@ from portal import clock
 from portal.config import current_settings
 from portal.database import NO_ANSWER, db, release_connection, transaction
 from portal.errors import Busy
-from portal.notices import checking, control, domains, outbox
+from portal.notices import bounces, checking, control, domains, outbox, suppression
 from portal.notices.mime import Letter
-from portal.notices.models import DeliveryState, Notice
+from portal.notices.models import DeliveryState, Notice, SuppressionCause
 from portal.notices.outbox import LEASE, Claimed, Outcome
 from portal.notices.rendering import Renderer, Unrenderable, Unrendered
 from portal.notices.smtp import Result, Sender, Unavailable
@@ -243,21 +242,16 @@ class _Round:
             self.renderers[notice_id] = renderer
         return self.renderers[notice_id]
 
-    def _settle(
-        self, outcomes: Sequence[Outcome], *, taken: Collection[str] = (), to_pause: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """Write down what happened. The mail is out, so a database that is busy is asked again.
+    def _settle(self, outcomes: Sequence[Outcome], also: Callable[[], None] = lambda: None) -> None:
+        """Write down what happened, and do `also` in the same transaction.
 
-        `taken` are paused domains that took a mail, `to_pause` those to leave alone for a while, each with its reply.
+        The mail is out, so a database that is busy is asked again.
         """
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
                 with transaction():
                     outbox.settle(self.lease_id, outcomes, self.now())
-                    if taken:
-                        domains.forgive(taken)
-                    for domain, reply in to_pause.items():
-                        domains.pause(domain, reply, self.now())
+                    also()
                 break
             except Busy:
                 if not tries_left:
@@ -272,7 +266,27 @@ class _Round:
         self.settled(len(outcomes))
 
     def _note(self, results: Sequence[Result]) -> None:
-        """Write down what the mail server answered, and leave a domain that goes on deferring alone for a while."""
+        """Write down what the mail server answered, and what follows: addresses that are gone, domains to leave alone."""
+        taken, to_pause = self._heard_of_domains(results)
+        gone = [one for one in results if one.to_recipient and one.state is DeliveryState.BOUNCED and bounces.is_hard(str(one.reply))]
+        addresses = {one.delivery_id: self.under_way[one.delivery_id].due.address for one in gone}
+
+        def also() -> None:
+            now = self.now()
+            if taken:
+                domains.forgive(taken)
+            for domain, reply in to_pause.items():
+                domains.pause(domain, reply, now)
+            for one in gone:
+                address, reply = addresses[one.delivery_id], str(one.reply)
+                suppression.add(address, reply, cause=SuppressionCause.REFUSED, delivery_id=one.delivery_id, now=now)
+
+        self._settle([Outcome(one.delivery_id, one.state, one.reply, one.reason) for one in results], also)
+        if to_pause:
+            self.checked_at = datetime.min.replace(tzinfo=UTC)  # what waits for such a domain goes back before the next mail
+
+    def _heard_of_domains(self, results: Sequence[Result]) -> tuple[Collection[str], Mapping[str, str]]:
+        """Return the paused domains that took a mail, and those that go on deferring, each with its last reply."""
         now = self.now()
         taken: set[str] = set()
         to_pause: dict[str, str] = {}
@@ -281,18 +295,12 @@ class _Round:
             if result.state is DeliveryState.SENT:
                 taken.add(domain)
                 self.deferrals.pop(domain, None)
-            elif result.state is DeliveryState.DEFERRED and domains.is_deferral(result.reply):
+            elif result.state is DeliveryState.DEFERRED and result.reason is None and domains.is_deferral(result.reply):
                 self.deferrals[domain] += 1
                 paused_until = self.paused_domains.get(domain)
                 if paused_until <= now if paused_until else self.deferrals[domain] >= domains.DEFERRALS:
                     to_pause[domain] = str(result.reply)
-        self._settle(
-            [Outcome(one.delivery_id, one.state, one.reply, one.reason) for one in results],
-            taken=taken & self.paused_domains.keys(),
-            to_pause=to_pause,
-        )
-        if to_pause:
-            self.checked_at = datetime.min.replace(tzinfo=UTC)  # what waits for such a domain goes back before the next mail
+        return taken & self.paused_domains.keys(), to_pause
 
     def _give_back_notice(self, notice_id: int) -> None:
         """Return what waits of a notice to the queue. What is under way is settled when it is answered."""

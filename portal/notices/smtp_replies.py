@@ -89,12 +89,14 @@ class Result(NamedTuple):
     """What became of one mail: sent, deferred, bounced, or failed with a reason of our own.
 
     `reply` holds the mail server's words, or those of the network. A deferral with a `reason` is no answer about the recipient.
+    `to_recipient` says that a refusal answered the address (RCPT), not the text.
     """
 
     delivery_id: int
     state: DeliveryState
     reply: str | None = None
     reason: str | None = None
+    to_recipient: bool = False
 
 
 def accepted(delivery_id: int, reply: Reply) -> Result:

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 
 from portal.database import db, transaction
-from portal.notices import outbox
+from portal.notices import outbox, suppression
 from portal.notices.delivery import Clock, deliver_due
-from portal.notices.models import Delivery, DeliveryState
+from portal.notices.models import Delivery, DeliveryState, SuppressionCause
 from tests.cast import Cast
 from tests.conftest import NOW
 from tests.integration.notices.conftest import Enqueue, delivery_to
@@ -81,6 +81,29 @@ def test_a_permanent_refusal_bounces_with_the_servers_words(cast: Cast, enqueue:
     assert delivery_to(notice_id, cast.alice).reply == "550 5.1.1 no such user"
     assert delivery_to(notice_id, cast.bob).reply == "554 5.7.1 looks like spam"
     assert mail_server.connections == 1, "a refusal costs no connection"
+
+
+@pytest.mark.parametrize(
+    ("where", "reply", "suppressed"),
+    [
+        ("answers", "550 5.1.1 no such user", True),
+        ("answers", "550 5.7.1 rejected as spam", False),
+        ("answers", "552 5.2.2 mailbox full", False),
+        ("data_answers", "550 content rejected", False),
+    ],
+)
+def test_an_address_that_is_gone_is_mailed_no_more(
+    cast: Cast, enqueue: Enqueue, mail_server: MailServer, where: str, reply: str, suppressed: bool
+) -> None:
+    getattr(mail_server, where)[cast.alice] = reply
+    notice_id = enqueue(cast.alice, cast.bob)
+    assert deliver_due(now=after()).counts == {SENT: 1, BOUNCED: 1}
+    found = suppression.find(cast.alice)
+    assert (found is not None) is suppressed
+    if found is not None:
+        assert (found.cause, found.reason, found.delivery_id) == (
+            SuppressionCause.REFUSED, reply, delivery_to(notice_id, cast.alice).id,
+        )  # fmt: skip
 
 
 def test_a_refusal_of_the_sender_is_no_fault_of_the_recipient(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
