@@ -84,7 +84,7 @@ def test_an_international_address_fails_where_the_server_does_not_and_spoils_no_
         ("bob@example.org", RETURN_PATH, MESSAGE),
     ]
     results, _, heard = send(["PIPELINING"], *people)
-    assert results[2] == (2, FAILED, None, NO_SMTPUTF8)
+    assert results[2] == Result(2, FAILED, None, NO_SMTPUTF8)
     assert [results[1].state, results[3].state] == [SENT, SENT]
     assert "jörg".encode() not in heard
 
@@ -96,7 +96,7 @@ def test_an_8_bit_mail_is_announced_or_not_sent() -> None:
     assert commands[0] == f"MAIL FROM:<{RETURN_PATH}> BODY=8BITMIME"
 
     results, commands, heard = send(["PIPELINING"], ("ann@example.org", RETURN_PATH, mail), ("bob@example.org", RETURN_PATH, MESSAGE))
-    assert results[1] == (1, FAILED, None, NO_8BITMIME)
+    assert results[1] == Result(1, FAILED, None, NO_8BITMIME)
     assert results[2].state is SENT
     assert mail not in heard
 
@@ -107,8 +107,8 @@ def test_a_return_path_of_ours_that_will_not_do_is_never_the_recipients_fault() 
         ("ann@example.org", "grüße@example.net", MESSAGE),
     ]
     results, commands, _ = send(["PIPELINING"], *mails)
-    assert results[1] == (1, DEFERRED, None, NO_RETURN_PATH)
-    assert results[2] == (2, DEFERRED, None, NO_SMTPUTF8)
+    assert results[1] == Result(1, DEFERRED, None, NO_RETURN_PATH)
+    assert results[2] == Result(2, DEFERRED, None, NO_SMTPUTF8)
     assert commands == []
 
 
@@ -122,7 +122,7 @@ def test_what_would_break_out_of_its_line_never_reaches_the_wire() -> None:
     mails = [(address, RETURN_PATH, MESSAGE) for address in (*BREAKING_OUT, "ann@example.org")]
     results, commands, _ = send(["PIPELINING", "SMTPUTF8", "8BITMIME"], *mails)
     for number, address in enumerate(BREAKING_OUT, 1):
-        assert results[number] == (number, FAILED, None, NO_ADDRESS), address
+        assert results[number] == Result(number, FAILED, None, NO_ADDRESS), address
     assert commands == [f"MAIL FROM:<{RETURN_PATH}>", "RCPT TO:<ann@example.org>", "DATA"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState
-from portal.notices.smtp_replies import SENDER_REFUSED
+from portal.notices.smtp_replies import SENDER_REFUSED, Result
 from tests.smtp_script import MESSAGE, Conversation, ScriptedServer, deliver, letters, sender_to
 
 SENT, DEFERRED, BOUNCED, FAILED = DeliveryState.SENT, DeliveryState.DEFERRED, DeliveryState.BOUNCED, DeliveryState.FAILED
@@ -27,8 +27,8 @@ def test_the_body_of_one_mail_and_the_envelope_of_the_next_are_one_group() -> No
 
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, SENT, "250 2.0.0 first", None)
-    assert results[BOB] == (2, SENT, "250 2.0.0 second", None)
+    assert results[ANN] == Result(1, SENT, "250 2.0.0 first")
+    assert results[BOB] == Result(2, SENT, "250 2.0.0 second")
 
 
 def test_without_pipelining_each_command_waits_for_its_answer() -> None:
@@ -74,8 +74,8 @@ def test_without_pipelining_a_refused_recipient_is_asked_no_further() -> None:
 
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB, CAROL)
-    assert results[ANN] == (1, BOUNCED, "550 5.1.1 no such user", None)
-    assert results[BOB] == (2, DEFERRED, "451 4.3.0 not now", SENDER_REFUSED)
+    assert results[ANN] == Result(1, BOUNCED, "550 5.1.1 no such user", to_recipient=True)
+    assert results[BOB] == Result(2, DEFERRED, "451 4.3.0 not now", SENDER_REFUSED)
     assert results[CAROL].state is SENT
 
 
@@ -173,8 +173,8 @@ def test_a_recipient_refused_within_a_group_gets_a_lone_dot_after_354_and_never_
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB)
         assert MESSAGE not in server.heard[0]
-    assert results[ANN] == (1, BOUNCED, "550 5.1.1 no such user 5.1.1 see help", None)
-    assert results[BOB] == (2, DEFERRED, "451 4.7.1 greylisted", None)
+    assert results[ANN] == Result(1, BOUNCED, "550 5.1.1 no such user 5.1.1 see help", to_recipient=True)
+    assert results[BOB] == Result(2, DEFERRED, "451 4.7.1 greylisted", to_recipient=True)
 
 
 def test_a_recipient_refused_within_a_group_and_data_refused_too_costs_no_connection() -> None:
@@ -190,7 +190,7 @@ def test_a_recipient_refused_within_a_group_and_data_refused_too_costs_no_connec
 
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, DEFERRED, "450 4.2.1 mailbox busy", None)
+    assert results[ANN] == Result(1, DEFERRED, "450 4.2.1 mailbox busy", to_recipient=True)
     assert results[BOB].state is SENT
 
 
@@ -208,7 +208,7 @@ def test_a_refused_sender_says_nothing_about_the_recipient(answer: str) -> None:
 
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, DEFERRED, answer, SENDER_REFUSED)
+    assert results[ANN] == Result(1, DEFERRED, answer, SENDER_REFUSED)
     assert results[BOB].state is SENT
 
 
@@ -228,7 +228,7 @@ def test_the_answer_after_the_dot_is_about_that_mail_alone(answer: str, state: D
 
     with ScriptedServer(script) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, state, answer, None)
+    assert results[ANN] == Result(1, state, answer)
     assert results[BOB].state is SENT
 
 
@@ -240,7 +240,7 @@ def test_data_refused_is_the_answer_for_that_mail(answer: str, state: DeliverySt
         talk.goodbye()
 
     with ScriptedServer(script) as server:
-        assert deliver(server, ANN)[ANN] == (1, state, answer, None)
+        assert deliver(server, ANN)[ANN] == Result(1, state, answer)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState
 from portal.notices.smtp import Unavailable
 from portal.notices.smtp_channel import CLOSED
-from portal.notices.smtp_replies import IS_CLOSING, MAY_HAVE_ARRIVED, NOT_BEGUN, SILENCE
+from portal.notices.smtp_replies import IS_CLOSING, MAY_HAVE_ARRIVED, NOT_BEGUN, SILENCE, Result
 from tests.smtp_script import MESSAGE, RETURN_PATH, Conversation, Script, ScriptedServer, deliver, letters, sender_to
 
 SENT, DEFERRED = DeliveryState.SENT, DeliveryState.DEFERRED
@@ -60,7 +60,7 @@ def test_421_in_mid_group_defers_that_mail_and_the_next_go_over_a_new_connection
     with ScriptedServer(closing, accept(CAROL)) as server:
         results = deliver(server, ANN, BOB, CAROL)
     assert results[ANN].state is SENT
-    assert results[BOB] == (2, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
+    assert results[BOB] == Result(2, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING, to_recipient=True)
     assert results[CAROL].state is SENT
 
 
@@ -74,7 +74,7 @@ def test_421_after_the_dot_defers_that_mail_and_the_one_behind_it_goes_over_a_ne
 
     with ScriptedServer(closing, accept(BOB)) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
+    assert results[ANN] == Result(1, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
     assert results[BOB].state is SENT
 
 
@@ -86,7 +86,7 @@ def test_nothing_more_is_said_after_421_even_where_the_server_forgets_to_close()
 
     with ScriptedServer(closing, accept(BOB)) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
+    assert results[ANN] == Result(1, DEFERRED, "421 4.3.2 shutting down", IS_CLOSING)
     assert results[BOB].state is SENT
 
 
@@ -97,7 +97,7 @@ def test_a_recipient_refused_for_good_stays_refused_when_the_connection_drops_at
         talk.say("250 ok", "550 5.1.1 no such user")
 
     with ScriptedServer(refuse) as server:
-        assert deliver(server, ANN)[ANN] == (1, DeliveryState.BOUNCED, "550 5.1.1 no such user", None)
+        assert deliver(server, ANN)[ANN] == Result(1, DeliveryState.BOUNCED, "550 5.1.1 no such user", to_recipient=True)
 
 
 @pytest.mark.parametrize("broken_off", [False, True])
@@ -133,7 +133,7 @@ def test_a_connection_lost_before_the_body_twice_defers_the_mail_and_the_next_is
 
     with ScriptedServer(lose, lose, accept(BOB)) as server:
         results = deliver(server, ANN, BOB)
-    assert results[ANN] == (1, DEFERRED, CLOSED, NOT_BEGUN)
+    assert results[ANN] == Result(1, DEFERRED, CLOSED, NOT_BEGUN)
     assert results[BOB].state is SENT
 
 
@@ -187,7 +187,7 @@ def test_a_server_that_stops_reading_is_left_and_the_mail_behind_goes_over_a_new
     ):
         big, small = Letter(1, ANN, RETURN_PATH, BIG), Letter(2, BOB, RETURN_PATH, MESSAGE)
         results = [one for answered in sender.deliver([big, small]) for one in answered]
-    assert results[0] == (1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
+    assert results[0] == Result(1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
     assert results[1].state is SENT
 
 
@@ -227,7 +227,7 @@ def test_a_byte_now_and_then_does_not_hold_us_for_ever() -> None:
 
     with ScriptedServer(crawl, accept(BOB)) as server:
         results = deliver(server, ANN, BOB, timeout=SHORT)
-    assert results[ANN] == (1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
+    assert results[ANN] == Result(1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
     assert results[BOB].state is SENT
 
 
@@ -241,7 +241,7 @@ def test_a_server_that_hangs_in_the_envelope_defers_that_mail_and_no_other(answe
 
     with ScriptedServer(hang_there, accept(BOB, CAROL)) as server:
         results = deliver(server, ANN, BOB, CAROL, connections=2, timeout=SHORT)
-    assert results[ANN] == (1, DEFERRED, SILENCE, NOT_BEGUN)
+    assert results[ANN] == Result(1, DEFERRED, SILENCE, NOT_BEGUN)
     assert [results[BOB].state, results[CAROL].state] == [SENT, SENT]
 
 
@@ -263,7 +263,7 @@ def test_giving_up_on_one_connection_leaves_a_slower_one_its_time() -> None:
 
     with ScriptedServer(hang_there, slow) as server:
         results = deliver(server, ANN, BOB, connections=2, timeout=1)
-    assert results[ANN] == (1, DEFERRED, SILENCE, NOT_BEGUN)
+    assert results[ANN] == Result(1, DEFERRED, SILENCE, NOT_BEGUN)
     assert results[BOB].state is SENT
 
 
@@ -277,7 +277,7 @@ def test_a_server_that_hangs_at_the_dot_defers_that_mail_and_no_other() -> None:
 
     with ScriptedServer(hang_there, accept(BOB), accept(CAROL)) as server:
         results = deliver(server, ANN, BOB, CAROL, connections=2, timeout=SHORT)
-    assert results[ANN] == (1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
+    assert results[ANN] == Result(1, DEFERRED, SILENCE, MAY_HAVE_ARRIVED)
     assert [results[BOB].state, results[CAROL].state] == [SENT, SENT]
 
 

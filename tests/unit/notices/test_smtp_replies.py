@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.notices.models import DeliveryState
-from portal.notices.smtp_replies import LONGEST_REPLY, Malformed, Replies, Reply, accepted, refused
+from portal.notices.smtp_replies import LONGEST_REPLY, Malformed, Replies, Reply, Result, accepted, refused
 
 GROUP = (
     b"250-mail.example.org says hello\r\n250-PIPELINING\r\n250 8BITMIME\r\n250\r\n"
@@ -89,4 +89,4 @@ def test_what_a_refusal_means() -> None:
 
 
 def test_a_mail_that_was_accepted_is_sent_with_the_servers_words() -> None:
-    assert accepted(7, Reply(250, b"250 2.0.0 queued as 4F2\r\n")) == (7, DeliveryState.SENT, "250 2.0.0 queued as 4F2", None)
+    assert accepted(7, Reply(250, b"250 2.0.0 queued as 4F2\r\n")) == Result(7, DeliveryState.SENT, "250 2.0.0 queued as 4F2")
