@@ -72,7 +72,7 @@ def _two_digits(value: float) -> int:
 def _time_left(seconds: float) -> str:
     if seconds < 10:
         return "a few seconds"
-    for unit, length, most in (("second", 1, 90), ("minute", 60, 5400), ("hour", 3600, 172_800), ("day", 86_400, None)):
+    for unit, length, most in (("second", 1, 55), ("minute", 60, 5400), ("hour", 3600, 172_800), ("day", 86_400, None)):
         if most is None or seconds < most:
             count = round(seconds / length) if unit != "second" else round(seconds, -1)
             return f"about {count:.0f} {unit}{'' if count == 1 else 's'}"

@@ -3,44 +3,24 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.account.models import User
 from portal.database import db, transaction
-from portal.notices import outbox, people, progress
-from portal.notices.models import Delivery, DeliveryState, Topic
-from portal.products.models import Product
+from portal.notices import people, progress
+from portal.notices.models import DeliveryState
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
 from tests.statements import statements
+from tests.web.notices.conftest import Enqueue, settle
 
 SignIn = Callable[[str], FlaskClient]
-Enqueue = Callable[..., int]
 
 
-@pytest.fixture
-def enqueue(app: Flask, cast: Cast) -> Enqueue:
-    """Return a function that makes a notice to these people, and gives its id."""
-
-    def do(*addresses: str) -> int:
-        with app.app_context(), transaction():
-            audience = sa.select(User.id, User.email, User.name).where(User.email.in_(addresses))
-            product_id = db.session.scalars(sa.select(Product.id).where(Product.slug == cast.product)).one()
-            context = {"release_id": 1, "title": "Macro Studio 15.2.1"}
-            return outbox.enqueue("release", audience, context=context, topic=Topic.POINT, product_id=product_id, now=NOW).id
-
-    return do
-
-
-def settle(app: Flask, address: str, state: DeliveryState, reply: str | None = None, reason: str | None = None) -> None:
-    with app.app_context(), transaction() as session:
-        for delivery in session.query(Delivery).filter_by(address=address):
-            delivery.state, delivery.reply, delivery.reason, delivery.settled_at = state, reply, reason, NOW
-
-
-@pytest.mark.parametrize("path", [f"/staff/notices/{rest}" for rest in ("", "1/", "1/progress", "1/people", "1/stop")])
+@pytest.mark.parametrize(
+    "path", [f"/staff/notices/{rest}" for rest in ("", "1/", "1/progress", "1/people", "1/domains", "1/stop", "1/mails/1/")]
+)
 def test_only_publishers_and_admins_see_notices(sign_in: SignIn, enqueue: Enqueue, cast: Cast, client: FlaskClient, path: str) -> None:
     assert enqueue(cast.alice) == 1
     allowed = {cast.paula: 200, cast.ada: 200, cast.petra: 404, cast.anton: 404, cast.alice: 404, cast.erin: 404}
@@ -132,9 +112,18 @@ def test_an_unknown_notice_is_not_found(sign_in: SignIn, cast: Cast) -> None:
     client = sign_in(cast.paula)
     page = client.get("/staff/notices/").text
     assert "No notice yet." in page
-    for path in ("1/", "99999999999999999999/", "1/progress", "1/people", "1/stop"):
+    for path in (
+        "1/",
+        "99999999999999999999/",
+        "1/progress",
+        "1/people",
+        "1/domains",
+        "1/stop",
+        "1/mails/1/",
+        "1/mails/99999999999999999999/",
+    ):
         assert client.get(f"/staff/notices/{path}").status_code == 404
-    for act in ("retry", "stop"):
+    for act in ("retry", "stop", "pause", "resume"):
         assert client.post(f"/staff/notices/1/{act}", data={"csrf_token": csrf_token(page)}).status_code == 404
     assert client.get("/staff/notices/?before=99999999999999999999").status_code == 200
 
