@@ -29,6 +29,10 @@ class TooLarge(Invalid):
     """The file has more bytes than are accepted."""
 
 
+class Missing(Exception):
+    """The bytes that were asked for are not in storage."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What was stored: its name, and its size in bytes."""
@@ -124,6 +128,14 @@ class Store:
 
     def exists(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        """Yield all bytes of a stored file, in chunks of at most CHUNK_BYTES. Raises Missing, with the first chunk."""
+        try:
+            with self.path(sha256).open("rb") as file:
+                yield from _chunks(file)
+        except FileNotFoundError:
+            raise Missing(f"not in storage: {sha256}") from None
 
     def sweep(self, older_than: datetime) -> int:
         """Remove what a killed process left unfinished before `older_than`, and say how many files that were."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portal.errors import Invalid
-from portal.storage import Store, TooLarge
+from portal.storage import CHUNK_BYTES, Missing, Store, TooLarge
 
 NOW = datetime.now(UTC)
 
@@ -97,6 +97,17 @@ def test_orphans_go_when_they_are_old_and_nobody_names_them(store: Store) -> Non
         os.utime(store.path(digest), (0, 0))
     assert store.remove_orphans({named}, NOW - timedelta(days=1)) == 1
     assert [store.exists(digest) for digest in (named, old, young)] == [True, False, True]
+
+
+def test_all_bytes_are_read_back_in_bounded_chunks(store: Store) -> None:
+    content = os.urandom(CHUNK_BYTES + 5)
+    digest = store.write([content], len(content)).sha256
+    assert list(store.read(digest)) == [content[:CHUNK_BYTES], content[CHUNK_BYTES:]]
+
+
+def test_missing_bytes_are_told_apart_from_every_other_failure(store: Store) -> None:
+    with pytest.raises(Missing):
+        next(store.read("a" * 64))
 
 
 def test_storing_old_bytes_again_makes_them_young(store: Store) -> None:
