@@ -13,6 +13,7 @@ from portal import checks, config, database, storage
 from portal.account import circles, contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
+from portal.beta import expiry
 from portal.beta import staff as beta_staff
 from portal.beta import views as beta_views
 from portal.config import Settings
@@ -153,7 +154,7 @@ def _register_across_floors() -> None:
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
     release_announcements.on_asked_for(feedback_asked_for.asked_for)
     subscriptions.on_priority(entitlements.priority_products)
-    for module in (requests, invitations, contacts, signing_in, release_announcements, feedback_announcements, announcements):
+    for module in (requests, invitations, contacts, signing_in, release_announcements, expiry, feedback_announcements, announcements):
         module.register_kinds()
     for source in (circles, release_audience, audiences):
         source.register_audiences()

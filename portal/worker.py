@@ -17,6 +17,7 @@ from flask import Flask
 from portal import clock, heartbeat
 from portal.account import opt_in
 from portal.app import DELIVER
+from portal.beta import expiry
 from portal.config import Settings
 from portal.database import transaction
 from portal.extensions import queue
@@ -70,17 +71,19 @@ def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
 
 
 def _sweep(app: Flask) -> None:
-    """Remove what killed processes left of uploads, and people who were typed into a form and never confirmed."""
+    """What is due by the day: remove what killed processes left of uploads, forget people who never confirmed, warn of betas that end."""
     try:
         with app.app_context():
             removed = sweep_uploads(clock.now())
             with transaction():
                 forgotten = opt_in.sweep(clock.now())
+            with transaction():
+                warned = expiry.warn(clock.now())
     except Exception:
         log.exception("the worker could not sweep; it tries again in an hour")
         return
-    if removed or forgotten:
-        log.info("removed %s broken uploads and %s people who never confirmed", removed, forgotten)
+    if removed or forgotten or warned:
+        log.info("removed %s broken uploads and %s people who never confirmed, warned of %s betas", removed, forgotten, warned)
 
 
 def _tick(app: Flask, stopping: Callable[[], bool]) -> None:

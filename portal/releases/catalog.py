@@ -1,5 +1,7 @@
 """Finding releases, one or many."""
 
+from datetime import date
+
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload, selectinload
 
@@ -84,6 +86,28 @@ def newest_published() -> dict[Channel, dict[int, Release]]:
 def newest_stable() -> dict[int, Release]:
     """Return the newest published stable release of each product that has one, by product id."""
     return newest_published()[Channel.STABLE]
+
+
+def newest_running(release: Release, today: date) -> Release | None:
+    """Return the newest published version above `release` to move to from it, None if there is none.
+
+    From a beta that is a stable release or a beta whose last day is not over on `today`, from a stable release a stable one.
+    """
+    return db.session.scalar(
+        _ways_out(release, today).where(Release.version_key > release.version_key).order_by(Release.version_key.desc()).limit(1)
+    )
+
+
+def _ways_out(release: Release, today: date) -> sa.Select[Release]:
+    """The published releases that whoever has `release` may have too, and that still run on `today`."""
+    may = (Channel.STABLE, Channel.BETA) if release.channel is Channel.BETA else (Channel.STABLE,)
+    return sa.select(Release).where(
+        Release.product_id == release.product_id,
+        Release.id != release.id,
+        Release.state == ReleaseState.PUBLISHED,
+        Release.channel.in_(may),
+        sa.or_(Release.expires_on.is_(None), Release.expires_on >= today),
+    )
 
 
 def drafts() -> list[Release]:
