@@ -51,6 +51,7 @@ def upgrade() -> None:
             )
         )
         batch_op.add_column(sa.Column("architecture", sa.String(length=40), nullable=False, server_default=""))
+        batch_op.add_column(sa.Column("blake2b", sa.String(length=128), nullable=True))
         batch_op.add_column(sa.Column("signature", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("damaged_at", sa.DateTime(timezone=True), nullable=True))
 
@@ -90,6 +91,7 @@ def downgrade() -> None:
     with op.batch_alter_table("builds") as batch_op:
         batch_op.drop_column("damaged_at")
         batch_op.drop_column("signature")
+        batch_op.drop_column("blake2b")
         batch_op.drop_column("architecture")
         batch_op.drop_constraint(batch_op.f("ck_builds_buildkind_known"), type_="check")
         batch_op.drop_column("kind")

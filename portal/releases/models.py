@@ -92,8 +92,9 @@ class Release(Base):
 class Build(Base):
     """A file of a release. Its bytes lie in storage under `sha256`; the name is only what people see.
 
-    `signature` is the text of its minisign signature. Since `damaged_at`, its stored bytes are known not to be those that were
-    uploaded, and it is not served.
+    `signature` is the text of its minisign signature, which is over `blake2b`, the BLAKE2b-512 of the bytes in hexadecimal; that
+    one is unknown for builds stored before there were signatures. Since `damaged_at`, its stored bytes are known not to be those
+    that were uploaded, and it is not served.
     """
 
     __tablename__ = "builds"
@@ -106,6 +107,7 @@ class Build(Base):
     architecture: Mapped[str] = mapped_column(sa.String(40), default="")
     size: Mapped[int] = mapped_column(sa.BigInteger)
     sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    blake2b: Mapped[str | None] = mapped_column(sa.String(128))
     signature: Mapped[str | None] = mapped_column(sa.Text)
     damaged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
