@@ -161,16 +161,25 @@ def in_force(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(Contract.cancelled_at.is_(None), Contract.suspended_at.is_(None), term)
 
 
-def entitled(benefit: Benefit, product_id: int, now: datetime, *, among: Collection[int] | None = None) -> sa.Select[int]:
-    """Select the ids of all users for whom `decide` would say yes: the same conditions, as SQL.
+def is_entitled(person: type[User], product_id: int, now: datetime) -> sa.ColumnElement[bool]:
+    """The condition on `person` (User, or an alias of it) for which `decide` would say yes: the same conditions, as SQL, never NULL.
 
-    With `among`, only these users are asked about. The statement begins with people and not with contracts, so that asking
-    about a few costs the same however many contracts there are.
+    Written as EXISTS, from the person to their seats and on: so asking about a few costs the same however many contracts there
+    are, and asking about all has no list of people that a database might go through for each of them.
     """
+    return sa.and_(person.active.is_(True), holds_seat(person, product_id, in_force(now)))
+
+
+def holds_seat(person: type[User], product_id: int, *of_contract: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """The condition on `person` of being named to a seat of a contract of the product for which `of_contract` holds; never NULL."""
+    contract = sa.exists().where(Contract.id == Contact.contract_id, Contract.product_id == product_id, *of_contract).correlate(Contact)
+    return sa.exists().where(Contact.user_id == person.id, Contact.released_at.is_(None), contract).correlate(person)
+
+
+def entitled(benefit: Benefit, product_id: int, now: datetime, *, among: Collection[int] | None = None) -> sa.Select[int]:
+    """Select the ids of all users for whom `decide` would say yes; with `among`, of those alone."""
     person = aliased(User)
-    contract = sa.exists().where(Contract.id == Contact.contract_id, Contract.product_id == product_id, in_force(now)).correlate(Contact)
-    seat = sa.exists().where(Contact.user_id == person.id, Contact.released_at.is_(None), contract).correlate(person)
-    people = sa.select(person.id).where(person.active.is_(True), seat)
+    people = sa.select(person.id).where(is_entitled(person, product_id, now))
     return people if among is None else people.where(person.id.in_(among))
 
 

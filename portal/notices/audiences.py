@@ -76,7 +76,11 @@ def circle(members: Condition, *own: Obstacle, product_id: int, topic: Topic | N
     Without a topic there is nothing to switch off.
     """
     users = _users()
-    choice = [reason(SWITCHED_OFF, users.c.id.not_in(subscribed(product_id, topic)))] if topic is not None else []
+    choice = []
+    if topic is not None:
+        # Not NOT IN: PostgreSQL may go through the whole list of subscribers for each of the members.
+        wanted = subscribed(product_id, topic).where(Subscription.user_id == users.c.id).correlate(users).exists()
+        choice = [reason(SWITCHED_OFF, sa.not_(wanted))]
     closed = reason(ACCOUNT_CLOSED, users.c.active.is_(False))
     return Circle(members, [closed, *own, *choice, reason(SUPPRESSED, users.c.email.in_(sa.select(Suppression.address)))])
 
