@@ -6,8 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: install run test check lint types layers lock bench bench-home
+.PHONY: install run test check lint types layers lock bench bench-home bench-notices
 
 install: $(STAMP)
 
@@ -47,8 +49,19 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements.txt
 	uv pip compile pyproject.toml --extra s3 -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-s3.txt
 	uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt
+	uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-bench.txt
 
-bench: bench-home
+bench: bench-home bench-notices
 
 bench-home: $(DEV_STAMP)
 	$(BIN)/python -m bench.home
+
+# The peers live in a virtual environment of their own: the portal never imports them.
+$(BENCH_STAMP): requirements-bench.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.txt
+	touch $@
+
+bench-notices: $(DEV_STAMP) $(BENCH_STAMP)
+	bench/install-system-packages
+	$(BIN)/python -m bench.notices
