@@ -1,7 +1,7 @@
-"""The gate in front of betas.
+"""What lies behind the gate: which betas are open to somebody, on whose behalf, and until when.
 
-Entitlement is decided for the product, before any version is looked up: whoever is refused gets the same answer for a beta that
-exists and for one that doesn't.
+Entitlement is decided for the product (`portal.releases.gate`), before any version is looked up: whoever is refused gets the same
+answer for a beta that exists and for one that doesn't.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import contains_eager, joinedload
 
 from portal.account.contracts import seats_of
-from portal.account.entitlements import Benefit, Decision, decide, decide_by_product, entitled_products
+from portal.account.entitlements import Benefit, Decision, decide_by_product, entitled_products
 from portal.account.models import Contract, Organization, User
 from portal.clock import civil_date
 from portal.database import db
 from portal.products.catalog import all_products
 from portal.products.models import Product
+from portal.releases.gate import is_beta_staff
 from portal.releases.models import Channel, Release, ReleaseState
-
-# The vendor's own people who work on betas. They need no contract, and accept no terms.
-STAFF_ROLES = frozenset({"publisher", "product", "admin"})
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,6 @@ class Party:
     contract_id: int
     time_zone: str
     organization_name: str
-
-
-def gate(person: User | None, product: Product, now: datetime, *, contact_id: int | None = None) -> Decision:
-    """Answer whether `person` may have the betas of `product` at `now`. Staff may, under no contract.
-
-    With `contact_id`, that seat alone counts (personal tokens).
-    """
-    if is_beta_staff(person):
-        return Decision(True)
-    return decide(person, Benefit.BETAS, product, now, contact_id=contact_id)
-
-
-def is_beta_staff(person: User | None) -> bool:
-    return person is not None and person.active and bool(person.role_names & STAFF_ROLES)
 
 
 def open_products(person: User, now: datetime) -> list[Product]:

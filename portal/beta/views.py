@@ -19,6 +19,8 @@ from portal.products.catalog import find_product
 from portal.products.models import Product
 from portal.releases.builds import find_build
 from portal.releases.catalog import find_visible, newest_stable
+from portal.releases.gate import gate
+from portal.releases.lineage import final_of
 from portal.releases.models import Channel, Release, ReleaseState
 from portal.releases.sending import Caller, identify, refuse, say, send
 from portal.web.guards import guarded_by, protect, public, signed_in
@@ -58,7 +60,7 @@ def release(product: str, version: str) -> ResponseReturnValue:
     if beta.version != version:
         return redirect(url_for("beta.release", product=product, version=beta.version), HTTPStatus.MOVED_PERMANENTLY)
     if beta.state is ReleaseState.WITHDRAWN:
-        return render_template("beta/withdrawn.html", release=beta, product=offered), HTTPStatus.GONE
+        return render_template("beta/withdrawn.html", release=beta, product=offered, final=final_of(beta)), HTTPStatus.GONE
     return _show(beta, decision, now, AcceptTerms())
 
 
@@ -100,7 +102,7 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
     if caller.person is None:
         raise Unauthorized
     offered = find_product(product)
-    decision = access.gate(caller.person, offered, now, contact_id=caller.contact_id)
+    decision = gate(caller.person, offered, now, contact_id=caller.contact_id)
     if not decision.allowed:
         return _refused(offered, decision, caller)
     beta = find_visible(product, version, Channel.BETA)
@@ -115,7 +117,7 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
             return redirect(page)
         where = f"Do that once, here: {current_settings().base_url}{page}"
         return say(caller, HTTPStatus.FORBIDDEN, "Accept the beta terms first", where)
-    return send(build, user_id=caller.person.id, contract_id=decision.contract_id)
+    return send(build, caller, contract_id=decision.contract_id)
 
 
 def _enter(slug: str, now: datetime) -> tuple[Product, Decision]:
@@ -124,7 +126,7 @@ def _enter(slug: str, now: datetime) -> tuple[Product, Decision]:
     Raises NotFound for an unknown product.
     """
     product = find_product(slug)
-    decision = access.gate(current_user, product, now)
+    decision = gate(current_user, product, now)
     if not decision.allowed:
         raise HTTPException(response=make_response(_refused(product, decision, Caller(current_user))))
     return product, decision
@@ -144,6 +146,7 @@ def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -
         "beta/release.html",
         release=beta,
         product=beta.product,
+        final=final_of(beta),
         party=party,
         terms=current,
         acceptance=accepted,

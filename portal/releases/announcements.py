@@ -17,6 +17,7 @@ from portal.notices.rendering import Preview, Recipient
 from portal.products.models import StableAccess
 from portal.releases.audience import audience, needs_contract, topic_of
 from portal.releases.drafts import previous_version
+from portal.releases.lineage import betas_run
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
 from portal.web.formatting import file_size, kind_version, local_date, long_date
 
@@ -144,18 +145,27 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     }
 
 
-def things_asked_for(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, Mapping[str, Any]]:
-    """Return what stands in the mails of these people alone."""
+def for_one_reader(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, Mapping[str, Any]]:
+    """Return what stands in the mails of these people alone: what they asked for, and the beta they run whose final is out."""
     release = _release_of(notice)
-    if release is None or not _providers:
+    if release is None:
         return {}
-    asked = _providers[0](release, {delivery.user_id for delivery in deliveries}, now)
-    return {delivery.id: {"asked_for": asked[delivery.user_id]} for delivery in deliveries if delivery.user_id in asked}
+    people = {delivery.user_id for delivery in deliveries}
+    asked = _providers[0](release, people, now) if _providers else {}
+    run = betas_run(release, people, now)
+    blocks: dict[int, dict[str, Any]] = {}
+    for delivery in deliveries:
+        block: dict[str, Any] = {"asked_for": asked[delivery.user_id]} if delivery.user_id in asked else {}
+        if delivery.user_id in run:
+            block["beta_you_run"] = {"beta": kind_version(run[delivery.user_id]), "final": kind_version(release.version)}
+        if block:
+            blocks[delivery.id] = block
+    return blocks
 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(PUBLISHED, check=check_release, shared=describe, slots=things_asked_for, staff_path=_staff_path))
+    register(Kind(PUBLISHED, check=check_release, shared=describe, slots=for_one_reader, staff_path=_staff_path))
     register(Kind(WITHDRAWN, shared=describe, staff_path=_staff_path))
 
 

@@ -57,6 +57,17 @@ def propose_kind(previous: str | None, version: str) -> Kind:
     return Kind.MINOR if release[1] else Kind.MAJOR
 
 
+def final_key(version: str) -> str:
+    """Return the key of the final that a beta becomes: that of 15.3 for 15.3b2. A final's own otherwise."""
+    return _key(Version(_read(version).base_version))
+
+
+def keys_before_final(version: str) -> tuple[str, str]:
+    """Return the bounds [first, last) within which the keys of all betas of a final stand, and no others."""
+    numbers = _numbers(_read(version))
+    return numbers + _DEV_RANK, numbers + _FINAL_RANK
+
+
 def _read(text: str) -> Version:
     try:
         if text.isascii() and len(text) <= _LONGEST_SPELLING:
@@ -86,7 +97,6 @@ def _key(version: Version) -> str:
     Each number has a fixed width, and a digit in front says what it is, in the order it sorts: 0 ends the list of numbers;
     then a development release of the version itself, alpha, beta, release candidate, final; then post and development.
     """
-    numbers = "".join(f"1{_padded(number)}" for number in _significant(version)) + "0"
     if version.pre is not None:
         pre = _PRE_RANKS[version.pre[0]] + _padded(version.pre[1])
     else:
@@ -94,7 +104,12 @@ def _key(version: Version) -> str:
         pre = (_DEV_RANK if only_dev else _FINAL_RANK) + _padded(0)
     post = f"0{_padded(0)}" if version.post is None else f"1{_padded(version.post)}"
     dev = f"1{_padded(0)}" if version.dev is None else f"0{_padded(version.dev)}"
-    return _padded(version.epoch) + numbers + pre + post + dev
+    return _numbers(version) + pre + post + dev
+
+
+def _numbers(version: Version) -> str:
+    """The part of a key that betas share with their final."""
+    return _padded(version.epoch) + "".join(f"1{_padded(number)}" for number in _significant(version)) + "0"
 
 
 def _padded(number: int) -> str:

@@ -4,13 +4,15 @@ from http import HTTPStatus
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
 
 from portal import clock
 from portal.account.entitlements import explain
 from portal.products.catalog import all_products, find_product
-from portal.releases import catalog, stable_access
+from portal.releases import catalog, lineage, stable_access
 from portal.releases.builds import find_build
+from portal.releases.gate import gate
 from portal.releases.models import Channel, ReleaseState
 from portal.releases.sending import identify, refuse, say, send
 from portal.web.guards import protect, public
@@ -42,7 +44,8 @@ def release(product: str, version: str) -> ResponseReturnValue:
     found = catalog.find_visible(product, version, Channel.STABLE)
     if found.version != version:
         return redirect(url_for("releases.release", product=product, version=found.version), 301)
-    return render_template("releases/release.html", release=found)
+    betas = lineage.betas_of(found) if gate(current_user, found.product, clock.now()).allowed else []
+    return render_template("releases/release.html", release=found, betas=betas)
 
 
 @blueprint.get("/<product>/<version>/download/<filename>")
@@ -60,4 +63,4 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
     build = find_build(found, filename)
     if found.state is ReleaseState.WITHDRAWN:
         return say(caller, HTTPStatus.GONE, "This release was withdrawn", found.withdrawn_reason or "")
-    return send(build, user_id=caller.person.id if caller.person else None, contract_id=decision.contract_id)
+    return send(build, caller, contract_id=decision.contract_id)

@@ -8,6 +8,7 @@ from portal.account.entitlements import Benefit, Reason, decide_for_any
 from portal.beta import access
 from portal.products.catalog import find_product
 from portal.releases.catalog import newest_stable
+from portal.releases.gate import gate
 from portal.releases.models import Channel, Release
 from tests.builds import find_seat, find_user, publish_release
 from tests.cast import Cast
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("app_context")
 
 def test_staff_of_betas_pass_under_no_contract(cast: Cast) -> None:
     product = find_product(cast.product)
-    decisions = {email: access.gate(find_user(email), product, NOW) for email in (cast.paula, cast.petra, cast.ada, cast.anton)}
+    decisions = {email: gate(find_user(email), product, NOW) for email in (cast.paula, cast.petra, cast.ada, cast.anton)}
     assert {email: decision.allowed for email, decision in decisions.items()} == {
         cast.paula: True, cast.petra: True, cast.ada: True, cast.anton: False,
     }  # fmt: skip
@@ -28,11 +29,11 @@ def test_staff_of_betas_pass_under_no_contract(cast: Cast) -> None:
 def test_staff_whose_account_is_closed_do_not_pass(cast: Cast) -> None:
     paula = find_user(cast.paula)
     paula.active = False
-    assert access.gate(paula, find_product(cast.product), NOW).reason is Reason.ACCOUNT_CLOSED
+    assert gate(paula, find_product(cast.product), NOW).reason is Reason.ACCOUNT_CLOSED
 
 
 def test_a_contact_passes_on_behalf_of_the_organisation(cast: Cast) -> None:
-    decision = access.gate(find_user(cast.alice), find_product(cast.product), NOW)
+    decision = gate(find_user(cast.alice), find_product(cast.product), NOW)
     party = access.party_of(decision)
     assert party is not None
     assert (party.organization_name, party.time_zone) == ("Example Logistics", "Europe/Berlin")
@@ -41,8 +42,8 @@ def test_a_contact_passes_on_behalf_of_the_organisation(cast: Cast) -> None:
 def test_a_token_gives_what_its_own_seat_gives(cast: Cast) -> None:
     """Carol's seat does not open for alice, and alice's does."""
     product, alice = find_product(cast.product), find_user(cast.alice)
-    assert access.gate(alice, product, NOW, contact_id=find_seat(cast.alice).id).allowed
-    assert not access.gate(alice, product, NOW, contact_id=find_seat(cast.carol).id).allowed
+    assert gate(alice, product, NOW, contact_id=find_seat(cast.alice).id).allowed
+    assert not gate(alice, product, NOW, contact_id=find_seat(cast.carol).id).allowed
 
 
 @pytest.mark.parametrize(
