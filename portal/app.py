@@ -29,7 +29,7 @@ from portal.notices import views as notices_views
 from portal.products import staff as products_staff
 from portal.releases import announcements as release_announcements
 from portal.releases import audience as release_audience
-from portal.releases import feed_views, subscribe_views
+from portal.releases import capacity, feed_views, integrity, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
 from portal.web import errors, filters, frame, guards, headers, health, icons, urls
@@ -109,6 +109,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     database.init_app(app, settings)
     migrate.init_app(app, database.db, directory=str(MIGRATIONS))
     storage.init_app(app, settings)
+    capacity.init_app(app, settings)
     mail.init_app(app)
     queue.init_app(app, settings)
     csrf.init_app(app)

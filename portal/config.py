@@ -79,6 +79,12 @@ class Settings:
     web_port: int = _setting(8000, "Port `portal serve` listens on.")
     web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.", at_least=1)
     web_threads: int = _setting(256, "Threads per web process; each download or page takes one while it runs.", at_least=1)
+    max_downloads: int = _setting(
+        0, "Downloads a web process sends at a time; it must be below WEB_THREADS. 0: four fifths of WEB_THREADS.", at_least=0
+    )
+    max_downloads_per_person: int = _setting(
+        20, "Of those, the most for one person, and for one address of people without an account. Parallel ranges count each.", at_least=1
+    )
     worker_threads: int = _setting(2, "Tasks one worker process runs side by side.", at_least=1)
     rate_limit_url: str = _setting(
         "memory://", "Where request counts by address are kept: memory:// for one process, redis://… for several."
@@ -156,6 +162,11 @@ class Settings:
             return self.database_pool_size
         return self.web_threads if self.uses_sqlite else 20
 
+    @property
+    def download_slots(self) -> int:
+        """Downloads that a web process sends at a time. The other threads are left to pages."""
+        return self.max_downloads or max(1, self.web_threads * 4 // 5)
+
     def check(self) -> "Settings":
         """Return the settings, or raise ConfigurationError at the first unsafe one."""
         if len(self.secret_key) < MINIMUM_SECRET_LENGTH:
@@ -170,6 +181,8 @@ class Settings:
             at_least = setting.metadata["at_least"]
             if at_least is not None and getattr(self, setting.name) < at_least:
                 raise ConfigurationError(f"{setting.name.upper()} must be {at_least} or more.")
+        if self.max_downloads >= self.web_threads:
+            raise ConfigurationError("MAX_DOWNLOADS must be below WEB_THREADS, or downloads could leave no thread to answer pages.")
         self._check_addresses()
         self._check_words()
         return self

@@ -1,6 +1,7 @@
 """The web server: gunicorn with threads, since a download holds its thread for as long as the client takes."""
 
 import gc
+import logging
 from typing import Any
 
 from flask import Flask
@@ -8,6 +9,11 @@ from gunicorn.app.base import BaseApplication
 
 from portal.app import create_app
 from portal.config import Settings
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Whether it is no mere client that stopped taking what it had asked for (`sending.STALLED_SECONDS`): laptops go to sleep."""
+    return not (record.exc_info and isinstance(record.exc_info[1], TimeoutError))
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]
@@ -32,6 +38,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
+        logging.getLogger("gunicorn.error").addFilter(_is_worth_logging)
         app = create_app(self.settings)
         # What exists now lives as long as the process: the collector need not look through it again and again.
         gc.collect()

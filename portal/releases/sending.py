@@ -1,19 +1,18 @@
 """A build as an HTTP answer, whole or one range, and who is asking for it.
 
 This is an edge, shared by the betas' downloads and those of stable builds: each decides who may have the build, at this very
-request, then calls `send`. No database connection is held while a file is streamed.
+request, then calls `send`. No database connection is held while storage is asked, or while a file is streamed.
 """
 
+import io
 import logging
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import quote
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, current_app, make_response, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from werkzeug.datastructures import Headers
@@ -26,16 +25,18 @@ from portal.account import access_tokens
 from portal.account.models import TokenPurpose, User
 from portal.config import current_settings
 from portal.database import release_connection, transaction
-from portal.releases import downloads
+from portal.releases import capacity, downloads
 from portal.releases.models import Build
 from portal.web import errors, wrong_tokens
-from portal.web.file_part import Blocks, FilePart, FileWrapper
+from portal.web.file_part import Blocks, FilePart, FileWrapper, OnEnd
 from portal.web.ranges import Span, Unsatisfiable, if_range_holds, parse_range
 
 log = logging.getLogger(__name__)
 
 # Larger than a server's usual 8 KB, for servers and TLS set-ups that have no sendfile.
 BLOCK_BYTES = 1 << 18
+# A client that takes nothing for so long has left without a word, or sleeps: its thread is needed. nginx waits as long.
+STALLED_SECONDS = 60
 # RFC 8187, section 3.2.1: attr-char, beside letters and digits.
 _ATTR_CHAR = "!#$&+-.^_`|~"
 _BEARER = "bearer"
@@ -117,37 +118,113 @@ class Plan:
         return self.with_body and self.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
 
 
-def send(build: Build, *, user_id: int | None, contract_id: int | None) -> Response:
-    """Answer the current GET or HEAD of `build`, which the caller has found allowed, and enter it in the ledger.
+def send(build: Build, caller: Caller, *, contract_id: int | None) -> Response:
+    """Answer the current GET or HEAD of `build`, which `caller` was found to be allowed, and enter it in the ledger.
 
-    Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart.
+    Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart. Ends the request with
+    503 while too many downloads run, or storage is away. Raises storage.Missing.
     """
     settings = current_settings()
     planned, build_id = plan(build, request.method, request.headers), build.id
-    path = storage.store().path(planned.sha256)
-    if not path.is_file():
-        raise FileNotFoundError(f"the bytes of build {build_id} are missing: {planned.sha256}")
-    on_end = None
-    if planned.sends_bytes and user_id is not None:
-        with transaction():
-            download_id = downloads.record(build_id, user_id, contract_id, planned.span, clock.now())
-        on_end = _report_to_ledger(current_app._get_current_object(), download_id)  # type: ignore[attr-defined]
-    accel_path = f"{settings.accel_prefix.rstrip('/')}/{path.relative_to(settings.builds_dir)}" if settings.accel_prefix else None
-    release_connection()
-    return answer(planned, path, accel_path=accel_path, file_wrapper=request.environ.get("wsgi.file_wrapper"), on_end=on_end)
+    accel_path = f"{settings.accel_prefix.rstrip('/')}/{storage.key(planned.sha256)}" if settings.accel_prefix else None
+    user_id = caller.person.id if caller.person else None
+    link = _link(planned, caller)
+    sends = planned.sends_bytes and accel_path is None and link is None
+    slot = _take_slot(caller, user_id) if sends else None
+    source = None
+    try:
+        release_connection()
+        source = _look_up(planned, caller, to_send=sends)
+        download_id = None
+        if user_id is not None and (planned.sends_bytes or link is not None):
+            # Whoever has a link can take any range with it, so it grants them all.
+            granted = planned.span if link is None else Span(0, planned.size - 1)
+            with transaction():
+                download_id = downloads.record(build_id, user_id, contract_id, granted, clock.now())
+        on_end = _at_the_end(current_app._get_current_object(), download_id, slot)  # type: ignore[attr-defined]
+        release_connection()
+        if link is not None:
+            return _redirect(link)
+        return answer(planned, source, accel_path=accel_path, file_wrapper=request.environ.get("wsgi.file_wrapper"), on_end=on_end)
+    except BaseException:
+        if source is not None:
+            source.close()
+        if slot is not None:
+            slot.give_back()
+        raise
 
 
-def _report_to_ledger(app: Flask, download_id: int) -> Callable[[Span], None]:
+def _link(planned: Plan, caller: Caller) -> str | None:
+    """Return where the store itself hands out the build, if the caller is to be sent there.
+
+    Programs with a token are not: many send the token on to wherever they are redirected, which must not get it. A HEAD is not:
+    the link would answer to that alone. Conditions and ranges are the store's to read then (RFC 9110, section 13.2.1).
+    """
+    if caller.uses_token or not planned.with_body:
+        return None
+    return storage.store().link(planned.sha256, content_disposition(planned.filename))
+
+
+def _look_up(planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | None:
+    """Open what is to be sent, or see that it is there. Raises storage.Missing, now, while an error page can still be sent."""
+    try:
+        if to_send:
+            return storage.store().open(planned.sha256, planned.span.first, planned.span.last)
+        if not storage.store().exists(planned.sha256):
+            raise storage.Missing(f"not in storage: {planned.sha256}")
+    except storage.Away as away:
+        if not caller.uses_token:
+            raise
+        refusal = in_words(HTTPStatus.SERVICE_UNAVAILABLE, str(away))
+        refusal.headers["Retry-After"] = str(errors.STORAGE_RETRY_SECONDS)
+        raise HTTPException(response=refusal) from away
+    return None
+
+
+def _redirect(link: str) -> Response:
+    """Send the client to a link that lives for seconds, and is to be kept by nobody."""
+    response = Response(status=HTTPStatus.FOUND)
+    response.headers["Location"] = link
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _take_slot(caller: Caller, user_id: int | None) -> capacity.Slot:
+    """Take a slot for a download that the portal sends itself, or end the request with 503 and when to try again."""
+    try:
+        slot = capacity.slots().take(request.remote_addr if user_id is None else user_id)
+    except capacity.Full as full:
+        if full.own:
+            title, message = "You have many downloads running", "Let one of them end, then start this one again."
+        else:
+            title, message = (
+                "Many downloads are running",
+                "Nothing is wrong with yours. Try again in a minute; it goes on where it stopped.",
+            )
+        refusal = make_response(say(caller, HTTPStatus.SERVICE_UNAVAILABLE, title, message))
+        refusal.headers["Retry-After"] = str(capacity.RETRY_SECONDS)
+        raise HTTPException(response=refusal) from None
+    connection = request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(STALLED_SECONDS)  # between two successful writes; gunicorn sets it back for the next request
+    return slot
+
+
+def _at_the_end(app: Flask, download_id: int | None, slot: capacity.Slot | None) -> OnEnd:
     """Return what is called when the server is done with an answer: long after the request, so in a context of its own."""
 
-    def report(sent: Span) -> None:
+    def end(sent: Span | None) -> None:
+        if slot is not None:
+            slot.give_back()
+        if sent is None or download_id is None:
+            return
         try:
             with app.app_context(), transaction():
                 downloads.note_sent(download_id, sent, clock.now())
         except Exception:
             log.exception("could not note what was sent of download %s", download_id)
 
-    return report
+    return end
 
 
 def plan(build: Build, method: str, headers: Headers) -> Plan:
@@ -179,16 +256,16 @@ def etag(sha256: str) -> str:
 
 def answer(
     planned: Plan,
-    path: Path,
+    source: io.RawIOBase | None,
     *,
     accel_path: str | None = None,
     file_wrapper: FileWrapper | None = None,
-    on_end: Callable[[Span], None] | None = None,
+    on_end: OnEnd | None = None,
 ) -> Response:
-    """Return the response that `planned` describes, for the file at `path`.
+    """Return the response that `planned` describes; `source` is the open file, where the bytes are ours to send.
 
     With `accel_path` (a path inside nginx), nginx sends the bytes and reads `Range` itself. Otherwise the file is handed to
-    `file_wrapper`, and `on_end` is called when the server is done, with the bytes that it sent; not at all if it sent none.
+    `file_wrapper`, and `on_end` is called when the server is done, with the bytes that it sent.
     """
     response = Response(status=planned.status, content_type="application/octet-stream")
     headers = response.headers
@@ -208,9 +285,9 @@ def answer(
     headers["Content-Length"] = str(planned.span.length)
     if planned.status == HTTPStatus.PARTIAL_CONTENT:
         headers["Content-Range"] = f"bytes {planned.span.first}-{planned.span.last}/{planned.size}"
-    if planned.with_body:
+    if source is not None:
         # Werkzeug would wrap a 206 in a generator; passed through, the server sees its own wrapper and uses sendfile.
-        response.response = (file_wrapper or Blocks)(FilePart(path, planned.span, on_end), BLOCK_BYTES)
+        response.response = (file_wrapper or Blocks)(FilePart(source, planned.span, on_end), BLOCK_BYTES)
         response.direct_passthrough = True
     return response
 

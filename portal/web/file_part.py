@@ -1,18 +1,19 @@
-"""Part of a file as a WSGI server sends it: bounded, by sendfile where the server can, and known how far it came."""
+"""Part of a file as a WSGI server sends it: bounded, by sendfile where that can be, and known how far it came."""
 
 import io
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Self
 
 from portal.web.ranges import Span
 
 # What a WSGI server offers as wsgi.file_wrapper (PEP 3333): it makes an iterable of a file, or hands it to sendfile.
 FileWrapper = Callable[[Any, int], Iterable[bytes]]
+# What is called when the server is done with an answer: with the bytes that it sent, None if it sent none.
+OnEnd = Callable[[Span | None], None]
 
 
 class FilePart:
-    """Part of a file, as a file that a WSGI server can read, or send by sendfile.
+    """Part of a file, as a file that a WSGI server can read, or send by sendfile where the source has a descriptor.
 
     gunicorn sends from the descriptor's offset as many bytes as Content-Length says; Python's `socket.sendfile` then calls
     `seek` with the position it reached, also when the connection broke. A server without sendfile calls `read`, and asks for
@@ -20,19 +21,19 @@ class FilePart:
     (uWSGI's wrapper starts at the beginning of the file whatever the offset: don't use it with this.)
     """
 
-    def __init__(self, path: Path, span: Span, on_end: Callable[[Span], None] | None = None) -> None:
-        """Open the file. `on_end` is called once, at the end, with the bytes that were sent; not at all if none were.
+    def __init__(self, source: io.RawIOBase, span: Span, on_end: OnEnd | None = None) -> None:
+        """Take over `source`, which stands at the first byte of `span`: a file, or a stream from elsewhere.
 
-        Raises FileNotFoundError, now, while an error page can still be sent.
+        `on_end` is called once, at the end, whatever came of it, with the bytes that were sent.
         """
-        self._file = io.FileIO(path, "rb")
-        self._file.seek(span.first)
+        self._file = source
         self._span = span
         self._position = span.first
         self._sent_to = span.first
         self._on_end = on_end
 
     def fileno(self) -> int:
+        """Return the descriptor. Raises OSError where there is none, by which a server knows that it has to read."""
         return self._file.fileno()
 
     def read(self, size: int = -1) -> bytes:
@@ -52,8 +53,8 @@ class FilePart:
         """Close the file, and report what was sent."""
         self._file.close()
         report, self._on_end = self._on_end, None
-        if report is not None and self._sent_to > self._span.first:
-            report(Span(self._span.first, min(self._sent_to - 1, self._span.last)))
+        if report is not None:
+            report(Span(self._span.first, min(self._sent_to - 1, self._span.last)) if self._sent_to > self._span.first else None)
 
 
 class Blocks:

@@ -42,6 +42,8 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
         ({"WEB_PROCESSES": "2"}, "RATE_LIMIT_URL"),
         ({"WEB_THREADS": "many"}, "WEB_THREADS"),
         ({"WEB_THREADS": "0"}, "WEB_THREADS"),
+        ({"WEB_THREADS": "64", "MAX_DOWNLOADS": "64"}, "MAX_DOWNLOADS"),
+        ({"MAX_DOWNLOADS_PER_PERSON": "0"}, "MAX_DOWNLOADS_PER_PERSON"),
         ({"SMTP_TIMEOUT": "0"}, "SMTP_TIMEOUT"),
         ({"SMTP_URL": "smtp://mail.example.org:smtp"}, "SMTP_URL"),
         ({"PROXY_HOPS": "-1"}, "PROXY_HOPS"),

@@ -1,5 +1,7 @@
 """What a build's answer says: status, range, names, validators."""
 
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,17 @@ ETAG = f'"{DIGEST}"'
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Build:
-    (tmp_path / "file").write_bytes(CONTENT)
+def build() -> Build:
     return Build(filename="studio.msi", size=len(CONTENT), sha256=DIGEST)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[FileIO]:
+    """The stored bytes, opened at the second of them."""
+    (tmp_path / "file").write_bytes(CONTENT)
+    with FileIO(tmp_path / "file") as file:
+        file.seek(1)
+        yield file
 
 
 @pytest.mark.parametrize(
@@ -55,17 +65,17 @@ def test_conditions_come_before_ranges(build: Build, method: str, headers: dict[
     assert planned.sends_bytes is (method == "GET" and status in {200, 206})
 
 
-def test_a_partial_answer_carries_its_range_and_exactly_its_bytes(build: Build, tmp_path: Path) -> None:
-    response = answer(plan(build, "GET", Headers({"Range": "bytes=10-19"})), tmp_path / "file")
+def test_a_partial_answer_carries_its_range_and_exactly_its_bytes(build: Build, file: FileIO) -> None:
+    response = answer(plan(build, "GET", Headers({"Range": "bytes=1-10"})), file)
     assert response.status_code == 206
-    assert response.headers["Content-Range"] == "bytes 10-19/200"
+    assert response.headers["Content-Range"] == "bytes 1-10/200"
     assert response.headers["Content-Length"] == "10"
-    assert b"".join(response.iter_encoded()) == CONTENT[10:20]
+    assert b"".join(response.iter_encoded()) == CONTENT[1:11]
 
 
-def test_every_answer_says_that_it_is_private_and_how_it_can_be_resumed(build: Build, tmp_path: Path) -> None:
+def test_every_answer_says_that_it_is_private_and_how_it_can_be_resumed(build: Build) -> None:
     for headers in ({}, {"Range": "bytes=1-2"}, {"Range": "bytes=900-"}, {"If-None-Match": ETAG}):
-        response = answer(plan(build, "GET", Headers(headers)), tmp_path / "file")
+        response = answer(plan(build, "GET", Headers(headers)), None)
         assert response.headers["ETag"] == ETAG
         assert response.headers["Accept-Ranges"] == "bytes"
         assert response.headers["Cache-Control"] == "private, no-store"
@@ -74,13 +84,13 @@ def test_every_answer_says_that_it_is_private_and_how_it_can_be_resumed(build: B
         response.close()
 
 
-def test_an_unsatisfiable_range_is_told_the_size_and_no_byte(build: Build, tmp_path: Path) -> None:
-    response = answer(plan(build, "GET", Headers({"Range": "bytes=900-"})), tmp_path / "file")
+def test_an_unsatisfiable_range_is_told_the_size_and_no_byte(build: Build) -> None:
+    response = answer(plan(build, "GET", Headers({"Range": "bytes=900-"})), None)
     assert response.headers["Content-Range"] == "bytes */200"
     assert response.get_data() == b""
 
 
-def test_the_file_is_handed_to_the_servers_own_wrapper_also_for_a_range(build: Build, tmp_path: Path) -> None:
+def test_the_file_is_handed_to_the_servers_own_wrapper_also_for_a_range(build: Build, file: FileIO) -> None:
     handed: list[FilePart] = []
 
     class Wrapper:
@@ -94,15 +104,15 @@ def test_the_file_is_handed_to_the_servers_own_wrapper_also_for_a_range(build: B
         def __next__(self) -> bytes:
             raise StopIteration
 
-    response = answer(plan(build, "GET", Headers({"Range": "bytes=1-2"})), tmp_path / "file", file_wrapper=Wrapper)
+    response = answer(plan(build, "GET", Headers({"Range": "bytes=1-2"})), file, file_wrapper=Wrapper)
     iterable, *_ = response.get_wsgi_response({"REQUEST_METHOD": "GET"})
     assert isinstance(iterable, Wrapper)
     assert handed[0].read() == CONTENT[1:3]
     iterable.close()
 
 
-def test_nginx_is_given_the_path_and_the_range_is_left_to_it(build: Build, tmp_path: Path) -> None:
-    response = answer(plan(build, "GET", Headers({"Range": "bytes=10-19"})), tmp_path / "file", accel_path="/_builds/ab/cd/abcd")
+def test_nginx_is_given_the_path_and_the_range_is_left_to_it(build: Build) -> None:
+    response = answer(plan(build, "GET", Headers({"Range": "bytes=10-19"})), None, accel_path="/_builds/ab/cd/abcd")
     assert response.status_code == 200
     assert response.headers["X-Accel-Redirect"] == "/_builds/ab/cd/abcd"
     assert "Content-Range" not in response.headers
@@ -110,8 +120,8 @@ def test_nginx_is_given_the_path_and_the_range_is_left_to_it(build: Build, tmp_p
     assert response.get_data() == b""
 
 
-def test_a_head_describes_the_whole_and_opens_no_file(build: Build, tmp_path: Path) -> None:
-    response = answer(plan(build, "HEAD", Headers()), tmp_path / "missing")
+def test_a_head_describes_the_whole(build: Build) -> None:
+    response = answer(plan(build, "HEAD", Headers()), None)
     assert response.headers["Content-Length"] == "200"
     assert response.headers["Content-Disposition"].startswith("attachment")
 
