@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
-from portal.account.entitlements import live_contracts
+from portal.account.entitlements import in_force
 from portal.account.models import Contact, Contract
 from portal.database import db
 from portal.feedback.models import Item, Status, StatusChange, Vote
@@ -32,16 +32,15 @@ def _asked_for(release: Release, user_ids: Collection[int], at: datetime) -> sa.
     voted = sa.exists().where(
         Vote.item_id == Item.id, Vote.contract_id == Contact.contract_id, _stands(Vote.created_at, Vote.withdrawn_at, at)
     )
+    # Not a join: from its product SQLite would go through all contracts, each time some people are asked about.
+    under = sa.exists().where(Contract.id == Contact.contract_id, Contract.product_id == release.product_id, in_force(at))
     return (
         sa.select(Contact.user_id, Item.id, Item.title, Item.kind)
-        .join(Contract, Contract.id == Contact.contract_id)
-        .join(Item, Item.product_id == Contract.product_id)
+        .join(Item, Item.id.in_(_brought_by(release, at)))
         .where(
             Contact.user_id.in_(user_ids),
             _stands(Contact.named_at, Contact.released_at, at),
-            Contract.product_id == release.product_id,
-            Contract.id.in_(live_contracts(at)),
-            Item.id.in_(_brought_by(release, at)),
+            under.correlate(Contact),
             sa.or_(Item.author_id == Contact.user_id, voted.correlate(Item, Contact)),
         )
         .distinct()
@@ -50,12 +49,15 @@ def _asked_for(release: Release, user_ids: Collection[int], at: datetime) -> sa.
 
 
 def _brought_by(release: Release, at: datetime) -> sa.Select[int]:
-    """The items that, at `at`, had last been said to be shipped in this release, or in this beta."""
+    """The items of its product that, at `at`, had last been said to be shipped in this release, or in this beta."""
     status = Status.IN_BETA if release.channel is Channel.BETA else Status.SHIPPED
-    later = aliased(StatusChange)
+    later, item = aliased(StatusChange), aliased(Item)
     overtaken = sa.exists().where(later.item_id == StatusChange.item_id, later.id > StatusChange.id, later.at <= at).correlate(StatusChange)
-    return sa.select(StatusChange.item_id).where(
-        StatusChange.version == release.version, StatusChange.status == status, StatusChange.at <= at, sa.not_(overtaken)
+    return (
+        sa.select(StatusChange.item_id)
+        .join(item, item.id == StatusChange.item_id)
+        .where(item.product_id == release.product_id, StatusChange.version == release.version, StatusChange.status == status)
+        .where(StatusChange.at <= at, sa.not_(overtaken))
     )
 
 
