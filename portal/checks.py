@@ -1,6 +1,5 @@
 """What /readyz and /metrics ask, over all floors."""
 
-import tempfile
 from collections.abc import Iterable
 
 from flask import Flask
@@ -9,10 +8,13 @@ from portal import clock, database, heartbeat
 from portal.config import Settings
 from portal.extensions import queue
 from portal.notices import outbox, progress, smtp
+from portal.storage import Store
 from portal.web import health
 from portal.web.health import Labels, Metric
 
+# How long an answer holds that troubles another server.
 SMTP_ANSWER_SECONDS = 5
+S3_ANSWER_SECONDS = 5
 
 
 class WorkerSilent(Exception):
@@ -21,16 +23,11 @@ class WorkerSilent(Exception):
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the checks and metrics of this app."""
-
-    def storage_is_writable() -> None:
-        settings.builds_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.builds_dir):
-            pass
-
+    storage: Store = app.extensions["portal.storage"]
     health.init_app(app)
     health.register_check(app, "database", database.check)
     health.register_check(app, "queue", queue_answers)
-    health.register_check(app, "storage", storage_is_writable)
+    health.register_check(app, "storage", storage.check if settings.bucket is None else health.remembered(storage.check, S3_ANSWER_SECONDS))
     health.register_check(app, "smtp", health.remembered(lambda: smtp.probe(app.extensions["mail"]), SMTP_ANSWER_SECONDS))
     health.register_check(app, "worker", worker_lives)
     health.register_metrics(app, outbox_metrics)

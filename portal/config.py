@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -22,13 +22,32 @@ from sqlalchemy.exc import ArgumentError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MINIMUM_SECRET_LENGTH = 32
+LONGEST_LINK_SECONDS = 60
 # An address that needs no quoting anywhere (dot-atom, RFC 5322, 3.2.3, at a host name).
 ADDRESS = re.compile(r"[A-Za-z0-9_=-]+([.+][A-Za-z0-9_=-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
+# Names of a bucket and of folders in it that mean the same to every store; an endpoint without keys, path or query.
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
+ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", re.ASCII)
+STORAGE_URL_IS = (
+    "STORAGE_URL must be empty, file:///path or s3://bucket/prefix?endpoint=https://host&region=name. Keys never stand in it: they "
+    "come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
+)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class ConfigurationError(Exception):
     """A setting is missing, unreadable or unsafe. The message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A place in an S3-compatible store. `prefix` is empty or ends in a slash; None: as the environment or AWS has it."""
+
+    name: str
+    prefix: str
+    endpoint: str | None
+    region: str | None
 
 
 def _setting(default: Any, meaning: str, *, at_least: int | None = None) -> Any:
@@ -49,7 +68,15 @@ class Settings:
     queue_url: str = _setting(
         "", "Where workers are woken. Empty: SQLite at DATA_DIR/queue.db, or the database itself when that is PostgreSQL."
     )
-    storage_url: str = _setting("", "Where the bytes of builds lie. Empty: DATA_DIR/builds. Otherwise file:///path.")
+    storage_url: str = _setting(
+        "",
+        "Where the bytes of builds lie. Empty: DATA_DIR/builds. Otherwise file:///path, or an S3-compatible store: s3://bucket/prefix?endpoint=https://host&region=name (without endpoint: AWS). Its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of the processes.",
+    )
+    storage_presigned: int = _setting(
+        0,
+        "Seconds, at most 60, for which a link straight into the S3 store lives; browsers are redirected to it. 0: the portal passes the bytes through.",
+        at_least=0,
+    )
     smtp_url: str = _setting(
         "smtp://localhost:25", "Mail relay: smtp://, smtp+starttls:// or smtps://, with user:password@ where it asks for a log-in."
     )
@@ -75,6 +102,11 @@ class Settings:
     max_build_bytes: int = _setting(
         4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read.", at_least=1
     )
+    minisign_secret_key_file: str = _setting(
+        "",
+        "File of the vendor's minisign secret key, where the commands that sign builds run. It is read for each signature and stored nowhere.",
+    )
+    minisign_password_file: str = _setting("", "File that holds the password of that key. Empty: the key has none.")
     web_host: str = _setting("127.0.0.1", "Address `portal serve` listens on.")
     web_port: int = _setting(8000, "Port `portal serve` listens on.")
     web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.", at_least=1)
@@ -135,8 +167,27 @@ class Settings:
             return self.data_dir.absolute() / "builds"
         parts = urlsplit(self.storage_url)
         if parts.scheme != "file" or not parts.path:
-            raise ConfigurationError(f"STORAGE_URL is {self.storage_url!r}; it must be empty or file:///path.")
+            raise ConfigurationError(STORAGE_URL_IS)
         return Path(parts.path)
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The place of the builds' bytes in an S3-compatible store; None: they lie in a directory.
+
+        Raises ConfigurationError, without telling the address: somebody may have written a key into it.
+        """
+        parts = urlsplit(self.storage_url)
+        if parts.scheme != "s3":
+            return None
+        asked = parse_qs(parts.query, keep_blank_values=True)
+        endpoint, region = (asked.pop(name, [None]) for name in ("endpoint", "region"))
+        path = parts.path.strip("/")
+        well_formed = BUCKET.fullmatch(parts.netloc) and (not path or PREFIX.fullmatch(path)) and not parts.fragment
+        if not well_formed or asked or len(endpoint) > 1 or len(region) > 1:
+            raise ConfigurationError(STORAGE_URL_IS)
+        if (endpoint[0] is not None and not ENDPOINT.fullmatch(endpoint[0])) or region[0] == "":
+            raise ConfigurationError(STORAGE_URL_IS)
+        return Bucket(parts.netloc, f"{path}/" if path else "", endpoint[0], region[0])
 
     @property
     def reply_to(self) -> str:
@@ -201,7 +252,7 @@ class Settings:
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
         self._check_return_path()
-        self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
+        self._check_storage()
         self._check_database("DATABASE_URL", self.database)
         self._check_database("QUEUE_URL", self.queue)
         counts = urlsplit(self.rate_limit_url).scheme
@@ -209,6 +260,25 @@ class Settings:
             raise ConfigurationError("RATE_LIMIT_URL must be memory://, or start with redis:// or rediss://.")
         if counts != "memory" and find_spec("redis") is None:
             raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
+
+    def _check_storage(self) -> None:
+        bucket = self.bucket
+        if bucket is None:
+            self.builds_dir  # noqa: B018 - reading it checks STORAGE_URL
+            if self.storage_presigned:
+                raise ConfigurationError("STORAGE_PRESIGNED needs an S3-compatible store; STORAGE_URL names a directory.")
+            return
+        if find_spec("boto3") is None:
+            raise ConfigurationError(
+                "STORAGE_URL names an S3-compatible store, which needs more packages: "
+                ".venv/bin/pip install --require-hashes -r requirements-s3.txt"
+            )
+        if self.accel_prefix:
+            raise ConfigurationError("ACCEL_PREFIX lets nginx send files of this machine, but STORAGE_URL names an S3 store. Empty one.")
+        if self.storage_presigned > LONGEST_LINK_SECONDS:
+            raise ConfigurationError(f"STORAGE_PRESIGNED must be {LONGEST_LINK_SECONDS} or less: whoever sees such a link can use it.")
+        if self.storage_presigned and self.is_https and (bucket.endpoint or "").startswith("http:"):
+            raise ConfigurationError("STORAGE_PRESIGNED sends browsers to the endpoint in STORAGE_URL, so that must start with https://.")
 
     def _check_return_path(self) -> None:
         """Leave room in 64 octets of local part for what is added per mail: +, an id of up to 19 digits, a point, 16 characters."""

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthoriz
 
 from portal import errors
 from portal.database import NO_ANSWER, db
+from portal.storage import Away
 from portal.web.formatting import file_size
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ FAILED = (
     "Something went wrong on our side",
     "We logged it. Nothing you sent was half saved. Try again; if it happens again, write to us and give the reference.",
 )
+STORAGE_RETRY_SECONDS = 30
 
 
 def page(code: int, *, title: str | None = None, message: str | None = None, reference: str | None = None) -> ResponseReturnValue:
@@ -112,6 +114,13 @@ def _database_busy(error: Exception) -> ResponseReturnValue:
     return response
 
 
+def _storage_away(error: Away) -> ResponseReturnValue:
+    _stop_asking_the_database()  # what the session held may be gone already
+    response = make_response(page(503, title="The builds are out of reach", message=str(error)))
+    response.headers["Retry-After"] = str(STORAGE_RETRY_SECONDS)
+    return response
+
+
 def _failed(error: Exception) -> ResponseReturnValue:
     _stop_asking_the_database()
     reference = secrets.token_hex(4)
@@ -131,4 +140,5 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(DataError, _not_for_the_database)
     for no_answer in (errors.Busy, *NO_ANSWER):
         app.register_error_handler(no_answer, _database_busy)
+    app.register_error_handler(Away, _storage_away)
     app.register_error_handler(Exception, _failed)

@@ -72,4 +72,4 @@ def test_an_upload_of_200_megabytes_takes_less_than_50_megabytes_of_memory(
     assert body.peak - before < 50 * MEGABYTE
     with app.app_context():
         build = next(build for build in catalog.find_release("macro-studio", "15.3b2").builds if build.filename == "big.bin")
-        assert store().path(build.sha256).stat().st_size == build.size == SIZE
+        assert sum(map(len, store().read(build.sha256))) == build.size == SIZE

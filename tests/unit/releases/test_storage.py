@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from portal.errors import Invalid
-from portal.storage import CHUNK_BYTES, Missing, Store, TooLarge
+from portal.storage import CHUNK_BYTES, Missing, TooLarge
+from portal.storage.disk import DiskStore as Store
 
 NOW = datetime.now(UTC)
 

@@ -46,7 +46,7 @@ def test_from_draft_to_mails_in_the_outbox(app: Flask, cast: Cast, sign_in: Sign
     with app.app_context():
         build = catalog.find_release("macro-studio", "15.3b2").builds[0]
         assert build.sha256 in page
-        assert store().path(build.sha256).read_bytes() == b"one two three"
+        assert b"".join(store().read(build.sha256)) == b"one two three"
 
     assert 'aria-disabled="true"' not in page
     assert "4 match: 3 will get it, 1 will not." in page
