@@ -19,7 +19,9 @@ from portal import clock
 from portal.app import create_app
 from portal.config import Settings
 from portal.database import db
+from tests import seaweedfs
 from tests.cast import Cast, assemble
+from tests.seaweedfs import SeaweedFS
 from tests.smtp import MailServer
 
 SECRET = "a secret for tests only, long enough to pass"
@@ -72,6 +74,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield template
     finally:
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def running_seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """An S3-compatible store from the wheel, for this test process alone."""
+    with seaweedfs.running(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store
+
+
+@pytest.fixture(name="seaweedfs")
+def seaweedfs_with_keys(running_seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> SeaweedFS:
+    """That store, with its keys in the environment. It has the real clock and refuses requests of another day."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in seaweedfs.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return running_seaweedfs
 
 
 def sqlalchemy_address(address: str) -> str:
