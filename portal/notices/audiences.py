@@ -18,7 +18,6 @@ import sqlalchemy as sa
 from portal.database import Base, db
 from portal.notices import outbox
 from portal.notices.models import Subscription, Suppression, Topic
-from portal.notices.subscriptions import subscribed
 
 Condition = sa.ColumnElement[bool]
 
@@ -29,7 +28,11 @@ LEFT = "no longer one of the audience"
 
 
 class Obstacle(NamedTuple):
-    """What keeps a person from being mailed: `why`, in words, and the condition on `users`, which is never NULL."""
+    """What keeps a person from being mailed: `why`, in words, and the condition on `users`.
+
+    Conditions are never NULL. They are asked from the person outward (EXISTS), so that a batch of a few people costs the same
+    however many there are, and no database goes through a list of everybody for each of them.
+    """
 
     why: sa.ColumnElement[str]
     stands: Condition
@@ -76,13 +79,19 @@ def circle(members: Condition, *own: Obstacle, product_id: int, topic: Topic | N
     Without a topic there is nothing to switch off.
     """
     users = _users()
-    choice = []
-    if topic is not None:
-        # Not NOT IN: PostgreSQL may go through the whole list of subscribers for each of the members.
-        wanted = subscribed(product_id, topic).where(Subscription.user_id == users.c.id).correlate(users).exists()
-        choice = [reason(SWITCHED_OFF, sa.not_(wanted))]
     closed = reason(ACCOUNT_CLOSED, users.c.active.is_(False))
-    return Circle(members, [closed, *own, *choice, reason(SUPPRESSED, users.c.email.in_(sa.select(Suppression.address)))])
+    suppressed = reason(SUPPRESSED, sa.exists().where(Suppression.address == users.c.email).correlate(users))
+    if topic is None:
+        return Circle(members, [closed, *own, suppressed])
+    off = reason(SWITCHED_OFF, sa.not_(_asked(product_id, topic, Subscription.wanted.is_(True))))
+    return Circle(members, [closed, *own, off, suppressed])
+
+
+def _asked(product_id: int, topic: Topic | None, *answer: Condition) -> Condition:
+    """Whether somebody was ever asked about a topic, and gave this answer."""
+    users = _users()
+    asked = sa.exists().where(Subscription.user_id == users.c.id, Subscription.product_id == product_id, Subscription.topic == topic)
+    return asked.where(*answer).correlate(users)
 
 
 def reason(why: str, stands: Condition) -> Obstacle:
@@ -117,12 +126,17 @@ def people(circle: Circle, *, after: str = "", limit: int) -> list[Person]:
 
 
 def refusals(circle: Circle, user_ids: Iterable[int]) -> dict[int, str]:
-    """Return those of `user_ids` who are not to be mailed, each with the reason: for the second of sending."""
-    asked = list(user_ids)
-    found = _members(circle).where(_users().c.id.in_(asked)).subquery()
+    """Return those of `user_ids` who are not to be mailed, each with the reason: for the second of sending.
+
+    Most are to be mailed, and need no reason: only for the others are obstacles gone through one by one.
+    """
+    asked, user_id = set(user_ids), _users().c.id
+    refused = asked.difference(db.session.scalars(mailed(circle).with_only_columns(user_id).where(user_id.in_(asked))))
+    if not refused:
+        return {}
+    found = _members(circle).where(user_id.in_(refused)).subquery()
     reasons: dict[int, str | None] = dict(db.session.execute(sa.select(found.c.id, found.c.why)).all())
-    answers = {user_id: reasons.get(user_id, LEFT) for user_id in asked}
-    return {user_id: why for user_id, why in answers.items() if why is not None}
+    return {one: why for one in refused if (why := reasons.get(one, LEFT)) is not None}
 
 
 def _members(circle: Circle) -> sa.Select[int, str, str, str | None, str | None]:
@@ -204,5 +218,4 @@ def register_audiences() -> None:
 
 def asked_about(product_id: int, topic: Topic | None, now: datetime) -> Circle:
     """Everybody who was ever asked about a topic; those who said no are kept out, with that reason."""
-    asked = sa.select(Subscription.user_id).where(Subscription.product_id == product_id, Subscription.topic == topic)
-    return circle(_users().c.id.in_(asked), product_id=product_id, topic=topic)
+    return circle(_asked(product_id, topic), product_id=product_id, topic=topic)
