@@ -60,10 +60,6 @@ def register_audiences() -> None:
 
 
 def _downloaders(product_id: int, topic: Topic | None, now: datetime) -> Circle:
-    took = (
-        sa.select(Download.user_id)
-        .join(Build, Build.id == Download.build_id)
-        .join(Release, Release.id == Build.release_id)
-        .where(Release.product_id == product_id, Download.user_id.is_not(None))
-    )
-    return audiences.circle(User.id.in_(took), product_id=product_id, topic=topic)
+    builds = sa.select(Build.id).join(Release, Release.id == Build.release_id).where(Release.product_id == product_id)
+    took = sa.exists().where(Download.user_id == User.id, Download.build_id.in_(builds)).correlate(User)
+    return audiences.circle(took, product_id=product_id, topic=topic)
