@@ -10,19 +10,21 @@ from werkzeug.exceptions import HTTPException, Unauthorized
 
 from portal import clock
 from portal.account.entitlements import Benefit, Decision, decide_for_any, explain
-from portal.beta import access, checking, terms
+from portal.beta import access, terms
 from portal.beta.forms import AcceptTerms
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict
 from portal.products.catalog import find_product
 from portal.products.models import Product
+from portal.releases import checking
 from portal.releases.builds import find_build
 from portal.releases.catalog import find_visible, newest_stable
 from portal.releases.gate import gate
 from portal.releases.lineage import final_of
 from portal.releases.models import Channel, Release, ReleaseState
 from portal.releases.sending import Caller, identify, refuse, say, send
+from portal.releases.ways_out import way_out
 from portal.web.guards import guarded_by, protect, public, signed_in
 
 blueprint = Blueprint("beta", __name__, url_prefix="/beta")
@@ -60,7 +62,8 @@ def release(product: str, version: str) -> ResponseReturnValue:
     if beta.version != version:
         return redirect(url_for("beta.release", product=product, version=beta.version), HTTPStatus.MOVED_PERMANENTLY)
     if beta.state is ReleaseState.WITHDRAWN:
-        return render_template("beta/withdrawn.html", release=beta, product=offered, final=final_of(beta)), HTTPStatus.GONE
+        safe = way_out(beta, clock.civil_date(now, _zone(access.party_of(decision))))
+        return render_template("beta/withdrawn.html", release=beta, product=offered, final=final_of(beta), safe=safe), HTTPStatus.GONE
     return _show(beta, decision, now, AcceptTerms())
 
 
@@ -141,7 +144,6 @@ def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -
     party = access.party_of(decision)
     current = terms.current(beta.product_id) if party else None
     accepted = terms.acceptance(current_user, current) if current else None
-    base = current_settings().base_url
     page = render_template(
         "beta/release.html",
         release=beta,
@@ -153,8 +155,7 @@ def _show(beta: Release, decision: Decision, now: datetime, form: AcceptTerms) -
         form=form,
         expired=access.has_expired(beta, _zone(party), now),
         downloadable=current is None or accepted is not None,
-        checking=checking,
-        download_base=f"{base}{url_for('beta.release', product=beta.product.slug, version=beta.version)}download/",
+        lines=checking.lines_by_build(beta, current_settings().base_url),
     )
     return page, HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK
 

@@ -19,6 +19,7 @@ from portal.releases.audience import audience, needs_contract, topic_of
 from portal.releases.drafts import previous_version
 from portal.releases.lineage import betas_run
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
+from portal.releases.ways_out import way_out
 from portal.web.formatting import file_size, kind_version, local_date, long_date
 
 PUBLISHED = "release"
@@ -121,9 +122,10 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     settings = current_settings()
     is_beta = release.channel is Channel.BETA
     published_at = release.published_at or notice.created_at
+    safe = way_out(release, local_date(notice.created_at, settings.default_time_zone))
     builds = [
-        {"filename": build.filename, "platform": build.platform, "size": file_size(build.size), "sha256": build.sha256}
-        for build in release.builds
+        {"filename": build.filename, "about": build.about, "size": file_size(build.size), "sha256": build.sha256}
+        for build in (*release.programs, *release.companions)
     ]
     return {
         "product_name": release.product.name,
@@ -141,6 +143,8 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "builds": builds,
         "sign_in_first": is_beta or release.product.stable_access is not StableAccess.PUBLIC,
         "withdrawn_reason": release.withdrawn_reason,
+        "safe_text": f"{release.product.name} {kind_version(safe.version)}" if safe else None,
+        "safe_path": safe.path if safe else None,
         "release_path": release.path,
     }
 

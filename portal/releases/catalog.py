@@ -89,17 +89,17 @@ def newest_stable() -> dict[int, Release]:
 
 
 def newest_running(release: Release, today: date) -> Release | None:
-    """Return the newest published version above `release` to move to from it, None if there is none.
-
-    From a beta that is a stable release or a beta whose last day is not over on `today`, from a stable release a stable one.
-    """
+    """Return the newest version above `release` to move to from it on `today`, None if there is none."""
     return db.session.scalar(
-        _ways_out(release, today).where(Release.version_key > release.version_key).order_by(Release.version_key.desc()).limit(1)
+        may_move_to(release, today).where(Release.version_key > release.version_key).order_by(Release.version_key.desc()).limit(1)
     )
 
 
-def _ways_out(release: Release, today: date) -> sa.Select[Release]:
-    """The published releases that whoever has `release` may have too, and that still run on `today`."""
+def may_move_to(release: Release, today: date) -> sa.Select[Release]:
+    """Select the published versions that whoever has `release` may move to, and that still run on `today`.
+
+    From a beta these are stable releases and betas whose last day is not over, from a stable release stable ones.
+    """
     may = (Channel.STABLE, Channel.BETA) if release.channel is Channel.BETA else (Channel.STABLE,)
     return sa.select(Release).where(
         Release.product_id == release.product_id,

@@ -2,26 +2,29 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from flask.cli import AppGroup
 
-from portal import clock
+from portal import clock, signatures
 from portal.config import current_settings
 from portal.database import end_read, transaction
 from portal.errors import Invalid
 from portal.products.catalog import find_product
-from portal.releases import audience, builds, catalog, drafts, publishing
+from portal.releases import announcements, audience, builds, catalog, drafts, integrity, publishing, ways_out
+from portal.releases.file_types import Inspection
 from portal.releases.filenames import check_filename
-from portal.releases.models import Channel, Kind, Release, ReleaseState
+from portal.releases.models import Build, BuildKind, Channel, Kind, Release, ReleaseState
 from portal.storage import CHUNK_BYTES, store
 
 release = AppGroup("release", help="Releases and their builds.")
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -67,19 +70,119 @@ def create(
 @release.command("add-build")
 @click.argument("product")
 @click.argument("version")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--platform", default="", help="What it runs on, such as 'Windows 64-bit'.")
-def add_build(product: str, version: str, file: Path, platform: str) -> None:
+@click.argument("file", type=FILE)
+@click.option("--kind", type=click.Choice([kind.value for kind in BuildKind]), default=BuildKind.INSTALLER.value, show_default=True)
+@click.option("--platform", default="", help="What it runs on, such as Windows.")
+@click.option("--architecture", default="", help="Such as x64 or ARM64.")
+@click.option("--signature", "signature_file", type=FILE, help="Its minisign signature, FILE.minisig.")
+@click.option("--sign", "make_signature", is_flag=True, help="Sign it here, with the key that MINISIGN_SECRET_KEY_FILE names.")
+def add_build(
+    product: str,
+    version: str,
+    file: Path,
+    kind: str,
+    platform: str,
+    architecture: str,
+    signature_file: Path | None,
+    make_signature: bool,
+) -> None:
     """Store FILE as a build of a draft, under its own name."""
+    if signature_file and make_signature:
+        raise click.UsageError("Give --signature or --sign, not both.")
     found = catalog.find_release(product, version)
-    release_id, name = found.id, _name(found)
+    offered, release_id, name = found.product, found.id, _name(found)
     builds.refuse_unless_open(check_filename(file.name), found.state is ReleaseState.DRAFT, {build.filename for build in found.builds})
     end_read()
+    signature = _signature(signature_file)
+    if make_signature:
+        with file.open("rb") as source:
+            signature = _sign(source, file.name)
+    inspection, checked = Inspection(file.name), None
+
+    def inspected(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass the chunks on. What is wrong with the file or its signature is found before it is stored."""
+        nonlocal checked
+        for chunk in chunks:
+            inspection.see(chunk)
+            yield chunk
+        blake2b = inspection.finish()
+        checked = builds.check_signature(offered, file.name, signature, blake2b) if signature is not None else None
+
     with file.open("rb") as source:
-        stored = store().write(_chunks(source, file.stat().st_size), current_settings().max_build_bytes)
+        chunks = iter(lambda: source.read(CHUNK_BYTES), b"")
+        with _bar("Storing", file.stat().st_size) as advance:
+            stored = store().write(inspected(_counted(chunks, advance)), current_settings().max_build_bytes)
     with transaction():
-        builds.add_build(release_id, file.name, stored, platform=platform, actor=None, now=clock.now())
-    click.echo(f"{file.name} is a build of {name}. SHA-256 {stored.sha256}")
+        builds.add_build(
+            release_id, file.name, stored, kind=BuildKind(kind), platform=platform, architecture=architecture,
+            blake2b=inspection.finish(), signature=checked, actor=None, now=clock.now(),
+        )  # fmt: skip
+    click.echo(f"{file.name} is a build of {name}{', and signed' if checked else ''}. SHA-256 {stored.sha256}")
+
+
+@release.command("sign")
+@click.argument("product")
+@click.argument("version")
+@click.argument("filename", required=False)
+@click.option("--signature", "signature_file", type=FILE, help="The signature of FILENAME, made elsewhere.")
+def sign(product: str, version: str, filename: str | None, signature_file: Path | None) -> None:
+    """Sign the builds of a draft that are not signed yet, or FILENAME alone, also if it is.
+
+    The key is the one that MINISIGN_SECRET_KEY_FILE names. Without it, give a signature that was made elsewhere.
+    """
+    if signature_file and filename is None:
+        raise click.UsageError("Name the file that the signature belongs to.")
+    found = catalog.find_release(product, version)
+    release_id, name, offered = found.id, _name(found), found.product
+    if filename is not None:
+        wanted = [builds.find_build(found, filename)]
+    else:
+        wanted = [build for build in found.builds if not builds.is_signed(build, offered)]
+    targets = [(build.id, build.filename, build.sha256, build.size) for build in wanted]
+    end_read()
+    for build_id, build_name, sha256, size in targets:
+        signature = _signature(signature_file)
+        if signature is None:
+            with _bar(f"Signing {build_name}", size) as advance:
+                signature = _sign(_Source(_counted(store().read(sha256), advance)), build_name)
+        with transaction():
+            builds.sign_build(release_id, build_id, signature, actor=None, now=clock.now())
+        click.echo(f"{build_name} of {name} is signed.")
+    if not targets:
+        click.echo(f"Every build of {name} is signed already.")
+
+
+@release.command("verify")
+@click.argument("product", required=False)
+@click.argument("version", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.pass_context
+def verify(context: click.Context, product: str | None, version: str | None, as_json: bool) -> None:
+    """Read every stored byte again: of all builds, of those of PRODUCT, or of one release.
+
+    A build whose bytes are damaged or missing is not handed out any more, and staff are told; one that is whole again is handed
+    out as before. Exit code 1 if any is damaged.
+    """
+    releases = integrity.subjects(product, version)
+    end_read()
+    found = []
+    with _bar("Reading", sum(subject.size for subjects in releases for subject in subjects)) as advance:
+        for subjects in releases:
+            examinations = [integrity.examine(subject, advance) for subject in subjects]
+            with transaction():
+                integrity.settle(examinations, now=clock.now())
+            found += examinations
+    bad = [examination for examination in found if examination.state is not integrity.State.WHOLE]
+    if as_json:
+        click.echo(json.dumps([_verified(examination) for examination in found], indent=2, ensure_ascii=False))
+    else:
+        for examination in bad:
+            subject = examination.subject
+            click.echo(f"{subject.product} {subject.version}  {subject.filename}: {examination.state.value}")
+        click.echo(f"Builds read: {len(found)}. Damaged or missing: {len(bad)}.")
+    if bad:
+        click.echo("Damaged builds are not handed out. Put their files back or upload them again, then verify again.", err=True)
+        context.exit(1)
 
 
 @release.command("publish")
@@ -99,13 +202,27 @@ def publish(product: str, version: str) -> None:
 @click.argument("product")
 @click.argument("version")
 @click.option("--reason", required=True, help="What is wrong, and what to do. Everybody who opens its page reads it.")
-@click.option("--tell/--no-tell", default=True, help="Mail the reason to everybody who downloaded it. Default: yes.")
-def withdraw(product: str, version: str, reason: str, tell: bool) -> None:
+@click.option("--safe", metavar="VERSION", help="The version to move to; none for none. Left out: the newest that is published and runs.")
+@click.option("--mail/--no-mail", default=True, help="Mail reason and safe version to everybody who downloaded it. Default: yes.")
+def withdraw(product: str, version: str, reason: str, safe: str | None, mail: bool) -> None:
     """Stop the downloads of a published release for good."""
+    now = clock.now()
     with transaction():
         found = catalog.find_release(product, version)
-        name = _name(publishing.withdraw(found.id, reason, tell_downloaders=tell, actor=None, now=clock.now()))
+        way = _way_out(found, safe, clock.civil_date(now, current_settings().default_time_zone))
+        publishing.withdraw(
+            found.id, reason, safe_release_id=way.id if way else None, tell_downloaders=mail, actor=None, now=now
+        )  # fmt: skip
+        name, goal = _name(found), _name(way) if way else None
+        told = announcements.count_downloaders(found.id) if mail else 0
     click.echo(f"{name} is withdrawn. Nobody can download it any more.")
+    click.echo(f"Version to move to: {goal or 'none'}. Mails waiting to be sent: {told}.")
+
+
+def _way_out(found: Release, safe: str | None, today: date) -> Release | None:
+    if safe is None:
+        return ways_out.propose(found, ways_out.choices(found, today))
+    return None if safe == "none" else catalog.find_release(found.product.slug, safe)
 
 
 @release.command("list")
@@ -136,15 +253,56 @@ def _read(path: Path | None) -> str:
         raise Invalid(f"{path} is not UTF-8. Save it as UTF-8 and try again.") from None
 
 
-def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield the file in chunks, with a bar where a person watches."""
+def _signature(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    with path.open("rb") as source:
+        return source.read(signatures.LONGEST_BYTES + 1)
+
+
+def _sign(source: signatures.Readable, filename: str) -> bytes:
+    settings = current_settings()
+    return signatures.sign(
+        source, filename, key_file=settings.minisign_secret_key_file, password_file=settings.minisign_password_file, now=clock.now()
+    ).encode()
+
+
+class _Source:
+    """Chunks, as something to be read to its end; however little is asked for, a chunk comes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def read(self, size: int = -1, /) -> bytes:
+        return next(self._chunks, b"")
+
+
+@contextmanager
+def _bar(label: str, size: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar where a person watches. Yields what to call with how many bytes more are done."""
     if not sys.stderr.isatty():
-        yield from iter(lambda: source.read(CHUNK_BYTES), b"")
+        yield lambda done: None
         return
-    with click.progressbar(length=size, label="Storing", file=sys.stderr) as bar:
-        while chunk := source.read(CHUNK_BYTES):
-            yield chunk
-            bar.update(len(chunk))
+    with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _counted(chunks: Iterator[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        advance(len(chunk))
+
+
+def _verified(examination: integrity.Examination) -> dict[str, Any]:
+    subject = examination.subject
+    return {
+        "product": subject.product,
+        "version": subject.version,
+        "filename": subject.filename,
+        "sha256": subject.sha256,
+        "size": subject.size,
+        "state": examination.state.value,
+    }
 
 
 def _name(found: Release) -> str:
@@ -159,5 +317,18 @@ def _as_dict(found: Release) -> dict[str, Any]:
         "kind": found.kind.value,
         "state": found.state.value,
         "published_at": found.published_at.isoformat() if found.published_at else None,
-        "builds": [{"filename": one.filename, "platform": one.platform, "size": one.size, "sha256": one.sha256} for one in found.builds],
+        "builds": [_build_as_dict(one) for one in found.builds],
+    }
+
+
+def _build_as_dict(build: Build) -> dict[str, Any]:
+    return {
+        "filename": build.filename,
+        "kind": build.kind.value,
+        "platform": build.platform,
+        "architecture": build.architecture,
+        "size": build.size,
+        "sha256": build.sha256,
+        "signed": build.signature is not None,
+        "damaged": build.damaged_at is not None,
     }

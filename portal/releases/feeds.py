@@ -15,7 +15,7 @@ No answer depends on whether there is a beta, except to those who may have it.
 
 An entry keeps its id for ever (a tag URI, RFC 4151: host name, day of publication, product, version); so a correction or a
 withdrawal is an update of the entry that readers have. The ids stand on the host name of PUBLIC_URL alone, not on scheme or port.
-A withdrawn release stays, with the reason and the version to move to, and without its files.
+A withdrawn release stays, with the reason and the safe version to move to, if one was chosen, and without its files.
 """
 
 import re
@@ -39,6 +39,7 @@ from portal.products.models import Product, StableAccess
 from portal.releases.catalog import VISIBLE
 from portal.releases.feed_formats import Attachment, Entry, Feed
 from portal.releases.models import Build, Channel, Release, ReleaseState
+from portal.releases.ways_out import targets_of, way_out
 from portal.web.formatting import kind_version, long_date
 
 NEWEST = 50
@@ -125,10 +126,10 @@ def _entries(product: Product, reader: _Reader, settings: Settings) -> tuple[Ent
         .order_by(changed.desc(), Release.id.desc())
         .limit(NEWEST)
     ).all()
-    standing = _visible(product, reader).where(Release.state == ReleaseState.PUBLISHED).order_by(Release.version_key.desc()).limit(1)
-    newest = {channel: db.session.scalar(standing.where(Release.channel.in_(_seen_with(channel)))) for channel in reader.channels}
+    targets = targets_of(product.id)
+    today = reader.today or date.min  # whoever sees no betas sees nothing that ends
     return tuple(
-        _withdrawal(release, newest[release.channel], settings)
+        _withdrawal(release, way_out(release, today, targets), settings)
         if release.state is ReleaseState.WITHDRAWN
         else _publication(release, settings, release.builds if with_files and release.channel is Channel.STABLE else ())
         for release in releases
@@ -138,11 +139,6 @@ def _entries(product: Product, reader: _Reader, settings: Settings) -> tuple[Ent
 def _visible(product: Product, reader: _Reader) -> sa.Select[Release]:
     current = sa.or_(Release.expires_on.is_(None), Release.expires_on >= reader.today) if reader.today else sa.true()
     return sa.select(Release).where(Release.product_id == product.id, Release.channel.in_(reader.channels), current)
-
-
-def _seen_with(channel: Channel) -> tuple[Channel, ...]:
-    """From a beta one may move to whichever is newest; from a stable release to a stable one."""
-    return (Channel.STABLE, Channel.BETA) if channel is Channel.BETA else (Channel.STABLE,)
 
 
 def _last_expiry(product: Product, reader: _Reader) -> datetime | None:
@@ -188,13 +184,13 @@ def _publication(release: Release, settings: Settings, files: Collection[Build])
     )
 
 
-def _withdrawal(release: Release, newest: Release | None, settings: Settings) -> Entry:
+def _withdrawal(release: Release, safe: Release | None, settings: Settings) -> Entry:
     assert release.published_at is not None, "a release is in no feed before it is published"
     assert release.withdrawn_at is not None, "the database holds when a withdrawn release was withdrawn"
     name = _name(release)
     advice = Markup("<p>Stop using it and go back to the version you had before.</p>")
-    if newest is not None:
-        advice = Markup('<p>Stop using it. Move to <a href="{}">{}</a>.</p>').format(settings.base_url + newest.path, _name(newest))
+    if safe is not None:
+        advice = Markup('<p>Stop using it. Move to <a href="{}">{}</a>.</p>').format(settings.base_url + safe.path, _name(safe))
     parts = [
         Markup("<p><strong>{} was withdrawn and cannot be downloaded any more.</strong></p>").format(name),
         render_markdown(release.withdrawn_reason or ""),

@@ -1,18 +1,28 @@
 """The forms of release managers."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from flask_wtf import FlaskForm
+from flask_wtf.file import FileField, FileRequired
 from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Optional
 
 from portal.account.forms import CivilDateField
+from portal.errors import Invalid
 from portal.products.models import Product
 from portal.releases.drafts import Words
-from portal.releases.models import Channel, Kind
+from portal.releases.models import BuildKind, Channel, Kind, Release
+from portal.web.formatting import kind_version
 
 CHANNELS = {Channel.BETA.value: "Beta, for priority subscribers", Channel.STABLE.value: "Stable"}
+BUILD_KINDS = {
+    BuildKind.INSTALLER.value: "Installer",
+    BuildKind.PORTABLE.value: "Portable, runs without installing",
+    BuildKind.SYMBOLS.value: "Symbols, for debuggers",
+    BuildKind.DOCUMENT.value: "Document",
+}
 KINDS = {"": "As the version says", "point": "Point release", "minor": "Minor release", "major": "Major release"}
 
 
@@ -60,10 +70,35 @@ class NewRelease(DraftForm):
 
 class WithdrawForm(FlaskForm):
     reason = TextAreaField("Reason", [DataRequired("Give the reason. People who have the files need it.")])
+    safe = SelectField("Safe version to move to")
     tell_downloaders = BooleanField("Mail the reason to everybody who downloaded it", default=True)
+
+    def offer(self, versions: Sequence[Release]) -> None:
+        named = {str(one.id): f"{kind_version(one.version)}, {one.channel.value}" for one in versions}
+        self.safe.choices = {**named, "": "None: they go back to the version they had"}
+
+    def safe_release_id(self) -> int | None:
+        return int(self.safe.data) if self.safe.data else None
 
 
 class BuildForm(FlaskForm):
     """Shown, never validated: an upload is read as it comes in (`portal.releases.uploads`)."""
 
+    kind = SelectField("Kind", choices=BUILD_KINDS, default=BuildKind.INSTALLER.value)
     platform = StringField("Platform")
+    architecture = StringField("Architecture")
+
+    def read(self, fields: Mapping[str, str]) -> None:
+        """Take over what was typed, as it stands in the form that arrived."""
+        self.kind.data = fields.get("kind") or BuildKind.INSTALLER.value
+        self.platform.data, self.architecture.data = fields.get("platform", ""), fields.get("architecture", "")
+
+    def description(self) -> dict[str, Any]:
+        """The arguments of `add_build` that say what the file is. Raises Invalid for an unknown kind."""
+        if self.kind.data not in BUILD_KINDS:
+            raise Invalid("Choose what the file is.", "kind")
+        return {"kind": BuildKind(self.kind.data), "platform": self.platform.data or "", "architecture": self.architecture.data or ""}
+
+
+class SignatureForm(FlaskForm):
+    signature = FileField("Signature", [FileRequired("Choose the signature, a file that ends in .minisig.")])

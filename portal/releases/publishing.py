@@ -4,9 +4,11 @@ from datetime import datetime
 
 from portal import audit
 from portal.account.models import User
+from portal.clock import civil_date
+from portal.config import current_settings
 from portal.database import db
 from portal.errors import Conflict
-from portal.releases import announcements
+from portal.releases import announcements, builds, ways_out
 from portal.releases.drafts import lock_release
 from portal.releases.models import Release, ReleaseState
 from portal.text import clean_text
@@ -44,33 +46,44 @@ def publish_release(release_id: int, *, actor: User | None, now: datetime, revis
 
 def obstacle_to_publishing(release: Release, now: datetime) -> str | None:
     """Say why a draft cannot be published as it stands, None if it can."""
-    if not release.builds:
-        return "Add a build first. A release without a file cannot be published."
+    of_builds = builds.obstacle_to_publishing(release)
+    if of_builds:
+        return of_builds
     if release.expires_on is not None and release.expires_on < now.date():
         return "The day on which this beta stops running has passed. Choose a later one."
     return None
 
 
-def withdraw(release_id: int, reason: str, *, tell_downloaders: bool = True, actor: User | None, now: datetime) -> Release:
-    """Stop all downloads of a published release and leave a tombstone that gives `reason`.
+def withdraw(
+    release_id: int,
+    reason: str,
+    *,
+    safe_release_id: int | None = None,
+    tell_downloaders: bool = True,
+    actor: User | None,
+    now: datetime,
+) -> Release:
+    """Stop all downloads of a published release and leave a tombstone that gives `reason` and the safe version to move to, if any.
 
-    Notices still waiting are not sent (their check sees to it). `tell_downloaders`: exactly those who downloaded a build of it
-    are mailed the reason.
-    Raises NotFound; Invalid without a reason; Conflict unless it is published.
+    Notices still waiting are not sent (their check sees to it). `tell_downloaders`: exactly those who downloaded a build of it,
+    entitled today or not, are mailed the same.
+    Raises NotFound; Invalid without a reason, or for a version that nobody can be sent to; Conflict unless it is published.
     """
     reason = clean_text(reason, "reason", LONGEST_REASON)
     release = lock_release(release_id)
     if release.state is not ReleaseState.PUBLISHED:
         state = "withdrawn already" if release.state is ReleaseState.WITHDRAWN else "a draft; discard it instead"
         raise Conflict(f"{release.product.name} {release.version} is {state}.")
+    safe = ways_out.choose(release, safe_release_id, civil_date(now, current_settings().default_time_zone))
     release.state = ReleaseState.WITHDRAWN
     release.withdrawn_at = now
     release.withdrawn_reason = reason
+    release.safe_release_id = safe.id if safe else None
     db.session.flush()
     if tell_downloaders:
         announcements.announce_withdrawal(release, actor=actor, now=now)
     audit.record(
         "release.withdrawn", subject_type="release", subject_id=release.id, actor=actor, now=now,
-        product=release.product.slug, version=release.version, reason=reason,
+        product=release.product.slug, version=release.version, reason=reason, safe_version=safe.version if safe else None,
     )  # fmt: skip
     return release

@@ -1,21 +1,23 @@
 """Release managers at work: drafts, their builds, what is mailed to whom, publishing and withdrawing."""
 
+from datetime import date
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from portal import clock
+from portal import clock, signatures
 from portal.account.models import User
 from portal.config import current_settings
 from portal.database import end_read, transaction
-from portal.errors import Conflict, PortalError
+from portal.errors import Conflict, Invalid, PortalError
 from portal.extensions import csrf
 from portal.notices.people import recipients
 from portal.notices.progress import find_by_key, progress_now
 from portal.products.catalog import all_products, find_product
-from portal.releases import announcements, audience, builds, catalog, drafts, publishing
+from portal.releases import announcements, audience, builds, catalog, drafts, publishing, ways_out
 from portal.releases.filenames import check_filename
-from portal.releases.forms import BuildForm, DraftForm, NewRelease, WithdrawForm, WordsForm
+from portal.releases.forms import BuildForm, DraftForm, NewRelease, SignatureForm, WithdrawForm, WordsForm
 from portal.releases.models import Release, ReleaseState
 from portal.releases.uploads import receive_build
 from portal.storage import TooLarge
@@ -130,15 +132,18 @@ def show(product: str, version: str) -> ResponseReturnValue:
     return _page(release, BuildForm())
 
 
-def _page(release: Release, form: BuildForm, upload_error: str | None = None, status: int = 200) -> ResponseReturnValue:
+def _page(release: Release, form: BuildForm, upload_error: PortalError | None = None, status: int = 200) -> ResponseReturnValue:
     now = clock.now()
     is_draft = release.state is ReleaseState.DRAFT
     notice = find_by_key(announcements.published_key(release.id))
     return render_template(
         "releases/staff_release.html",
         release=release,
+        safe=ways_out.way_out(release, _today()),
         form=form,
+        signature_form=SignatureForm(formdata=None),
         upload_error=upload_error,
+        unsigned=_unsigned(release),
         limit=current_settings().max_build_bytes,
         replaces=drafts.previous_version(release.product_id, release.version_key),
         mail=announcements.preview(release, recipient=me(), now=now),
@@ -149,6 +154,17 @@ def _page(release: Release, form: BuildForm, upload_error: str | None = None, st
         progress=progress_now(notice, now) if notice else None,
         people=recipients(notice.id) if notice else None,
     ), status
+
+
+def _today() -> date:
+    """The day it is for the vendor."""
+    return clock.civil_date(clock.now(), current_settings().default_time_zone)
+
+
+def _unsigned(release: Release) -> set[int]:
+    """The ids of the builds that the product's key has no right signature of; none where it has no key."""
+    product = release.product
+    return {build.id for build in release.builds if not builds.is_signed(build, product)} if product.signing_key else set()
 
 
 @blueprint.get("/<product>/<version>/audience")
@@ -193,30 +209,52 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
     """Take in a build. A program that asks for JSON is told the outcome in JSON, a form gets a page."""
     release = catalog.find_release(product, version)
     release_id, names, is_draft = release.id, {build.filename for build in release.builds}, release.state is ReleaseState.DRAFT
-    form = BuildForm(formdata=None)
+    form, offered = BuildForm(formdata=None), release.product
     end_read()
     try:
         upload = receive_build(
-            current_settings().max_build_bytes, lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names)
+            current_settings().max_build_bytes,
+            lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names),
+            lambda name, signature, blake2b: builds.check_signature(offered, name, signature, blake2b),
         )
-        form.platform.data = upload.fields.get("platform", "")
-        stored = upload.stored()
+        form.read(upload.fields)
+        arrived = upload.arrival()
         with transaction():
             builds.add_build(
-                release_id, upload.filename, stored, platform=form.platform.data, actor=me(), now=clock.now()
+                release_id, upload.filename, arrived.stored, **form.description(), blake2b=arrived.blake2b,
+                signature=arrived.signature, actor=me(), now=clock.now(),
             )  # fmt: skip
     except PortalError as error:
         status = 413 if isinstance(error, TooLarge) else 409 if isinstance(error, Conflict) else 400
         if request.accept_mimetypes.best == "application/json":
-            return {"error": str(error)}, status
-        return _page(release, form, str(error), status)
+            return {"error": str(error), "field": getattr(error, "field", None)}, status
+        return _page(release, form, error, status)
     flash(f"{upload.filename} is uploaded.", "success")
     if request.accept_mimetypes.best == "application/json":
-        return {"sha256": stored.sha256, "size": stored.size}, 201
+        return {"sha256": arrived.stored.sha256, "size": arrived.stored.size, "signed": arrived.signature is not None}, 201
     return to_page(release)
 
 
 csrf.exempt(upload_build)  # `receive_build` checks the token itself, before the body is read where it can
+
+
+@blueprint.post("/<product>/<version>/builds/<int:build_id>/signature")
+def sign_build(product: str, version: str, build_id: int) -> ResponseReturnValue:
+    """Take in the signature of a build that is there already."""
+    release = catalog.find_release(product, version)
+    form, release_id = SignatureForm(), release.id
+    if not form.validate_on_submit():
+        return _page(release, BuildForm(formdata=None), Invalid(form.signature.errors[0], "signature"), 400)
+    try:
+        with transaction():
+            build = builds.sign_build(
+                release_id, build_id, form.signature.data.read(signatures.LONGEST_BYTES + 1), actor=me(), now=clock.now()
+            )  # fmt: skip
+            name = build.filename
+    except (Invalid, Conflict) as error:
+        return _page(release, BuildForm(formdata=None), error, 409 if isinstance(error, Conflict) else 400)
+    flash(f"{name} is signed, and the signature is right.", "success")
+    return to_page(release)
 
 
 @blueprint.post("/<product>/<version>/builds/<int:build_id>/remove")
@@ -250,7 +288,10 @@ def publish(product: str, version: str) -> ResponseReturnValue:
 @blueprint.route("/<product>/<version>/withdraw", methods=["GET", "POST"])
 def withdraw(product: str, version: str) -> ResponseReturnValue:
     release = catalog.find_release(product, version)
-    form = WithdrawForm()
+    offered = ways_out.choices(release, _today())
+    proposed = ways_out.propose(release, offered)
+    form = WithdrawForm(safe=str(proposed.id) if proposed else "")
+    form.offer(offered)
     if request.method == "GET" and release.state is ReleaseState.WITHDRAWN:
         return to_page(release)
     if form.validate_on_submit():
@@ -258,8 +299,9 @@ def withdraw(product: str, version: str) -> ResponseReturnValue:
         try:
             with transaction():
                 publishing.withdraw(
-                    release_id, form.reason.data or "", tell_downloaders=form.tell_downloaders.data, actor=me(), now=clock.now()
-                )
+                    release_id, form.reason.data or "", safe_release_id=form.safe_release_id(),
+                    tell_downloaders=form.tell_downloaders.data, actor=me(), now=clock.now(),
+                )  # fmt: skip
         except PortalError as error:
             refuse(form, error)
         else:

@@ -9,12 +9,14 @@ from werkzeug.exceptions import Unauthorized
 
 from portal import clock
 from portal.account.entitlements import explain
+from portal.config import current_settings
 from portal.products.catalog import all_products, find_product
-from portal.releases import catalog, lineage, stable_access
+from portal.releases import catalog, checking, lineage, stable_access
 from portal.releases.builds import find_build
 from portal.releases.gate import gate
 from portal.releases.models import Channel, ReleaseState
 from portal.releases.sending import identify, refuse, say, send
+from portal.releases.ways_out import way_out
 from portal.web.guards import protect, public
 
 blueprint = Blueprint("releases", __name__, url_prefix="/releases")
@@ -45,7 +47,14 @@ def release(product: str, version: str) -> ResponseReturnValue:
     if found.version != version:
         return redirect(url_for("releases.release", product=product, version=found.version), 301)
     betas = lineage.betas_of(found) if gate(current_user, found.product, clock.now()).allowed else []
-    return render_template("releases/release.html", release=found, betas=betas)
+    return render_template(
+        "releases/release.html",
+        release=found,
+        betas=betas,
+        safe=way_out(found, clock.now().date()),
+        lines=checking.lines_by_build(found, current_settings().base_url),
+        with_token=checking.needs_token(found, found.product),
+    )
 
 
 @blueprint.get("/<product>/<version>/download/<filename>")

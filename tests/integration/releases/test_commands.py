@@ -13,6 +13,7 @@ from tests.cast import Cast
 from tests.conftest import SECRET
 
 Run = Callable[..., Result]
+MSI = bytes.fromhex("D0CF11E0A1B11AE1") + b"the bytes"
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def run(settings: Settings, cast: Cast, tmp_path: Path) -> Run:
         "MAX_BUILD_BYTES": "1000",
     }
     (tmp_path / "notes.md").write_text("* Größere Makros\n", encoding="utf-8")
-    (tmp_path / "studio.msi").write_bytes(b"the bytes")
+    (tmp_path / "studio.msi").write_bytes(MSI)
 
     def do(*arguments: str) -> Result:
         return CliRunner().invoke(main, arguments, env=environment)
@@ -50,13 +51,19 @@ def test_a_release_is_made_and_published_from_the_command_line(run: Run, tmp_pat
     assert (listed["version"], listed["channel"], listed["kind"], listed["state"]) == ("15.3b2", "beta", "minor", "published")
     assert listed["builds"][0]["filename"] == "studio.msi"
     assert "macro-studio 15.3b2  beta, published, builds: 1" in run("release", "list").stdout
+    result = run("release", "withdraw", "macro-studio", "15.3b2", "--reason", "It removes macros.", "--safe", "15.3b9")
+    assert (result.exit_code, "There is no release 15.3b9" in result.stderr) == (1, True)
+    result = run("release", "withdraw", "macro-studio", "15.3b2", "--reason", "It removes macros.", "--safe", "15.3b2")
+    assert (result.exit_code, "cannot be moved to" in result.stderr) == (1, True)
     result = run("release", "withdraw", "macro-studio", "15.3b2", "--reason", "It removes macros.")
-    assert "is withdrawn" in result.stdout
+    assert result.stdout == (
+        "Macro Studio 15.3b2 is withdrawn. Nobody can download it any more.\nVersion to move to: none. Mails waiting to be sent: 0.\n"
+    )
 
 
 def test_refusals_exit_with_1_and_the_reason_on_stderr(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.msi").touch()
-    (tmp_path / "large.msi").write_bytes(b"x" * 1001)
+    (tmp_path / "large.msi").write_bytes(MSI + b"x" * 1001)
     (tmp_path / "CON.msi").write_bytes(b"x")
     (tmp_path / "latin1.md").write_bytes(b"Gr\xf6\xdfe")
     create(run, tmp_path)
