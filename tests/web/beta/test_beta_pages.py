@@ -100,7 +100,7 @@ def test_the_page_shows_everything_a_tester_needs(sign_in: SignIn, cast: Cast, b
     digest = hashlib.sha256(CONTENT).hexdigest()
     for expected in (
         "<h1>Macro Studio 15.3 beta 2</h1>", "24 November 2026", "31 January 2027", "in 68 days", "Not for production",
-        "studio-x64.msi", "Größe “neu”.zip", digest, "Get-FileHash", "sha256sum --check", "curl --fail -C -",
+        "studio-x64.msi", "Größe “neu”.zip", digest, "Get-FileHash", "sha256sum -c", "curl --fail -C -",
         f"http://127.0.0.1:8000{FILE}", "/account/security/", NOTES, "Pausing takes eight seconds.", "Pause a macro.",
         "/feedback/new?product=macro-studio&amp;version=15.3b2",
     ):  # fmt: skip
