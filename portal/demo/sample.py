@@ -23,11 +23,12 @@ from portal.beta import terms
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.demo.private import write_private
-from portal.demo.texts import BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
+from portal.demo.texts import ANNOUNCEMENT, BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
 from portal.errors import PortalError
 from portal.feedback import board, triage, votes
 from portal.feedback.access import viewer_of
 from portal.feedback.models import Item, ItemKind, Severity, Status, Visibility
+from portal.notices import announcements
 from portal.products.catalog import create_product
 from portal.products.models import Product
 from portal.releases import builds, drafts, publishing
@@ -118,6 +119,8 @@ class Vendor:
             self._accept_terms(self.people[role], studio)
         for item in FEEDBACK:
             self._tell(studio, item)
+        advice = announcements.Words(studio.id, *ANNOUNCEMENT, audience="seats", topic=None)
+        announcements.create(advice, actor=self.people["publisher"], now=self.ago(1))
 
     def ago(self, days: int) -> datetime:
         return self.now - timedelta(days=days)

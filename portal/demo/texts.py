@@ -177,3 +177,17 @@ FEEDBACK = (
         kind="question", private=True,
     ),
 )  # fmt: skip
+
+# A draft that nobody has sent yet: subject and text.
+ANNOUNCEMENT = (
+    "Turn on the check of macro files before you open any from outside",
+    """A macro file can start other programs. That is what it is for, but a file from a stranger can do so too.
+
+## What to do
+
+* In **Settings > Safety**, turn on *Ask before a macro starts a program*.
+* Open macro files from outside only after you have read them.
+
+The check will be on for everybody from 15.3 on. We know of no harm that was done.
+""",
+)
