@@ -155,7 +155,17 @@ def _register_across_floors() -> None:
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
     release_announcements.on_asked_for(feedback_asked_for.asked_for)
     subscriptions.on_priority(entitlements.priority_products)
-    for module in (requests, invitations, contacts, signing_in, release_announcements, expiry, feedback_announcements, announcements):
+    for module in (
+        requests,
+        invitations,
+        contacts,
+        signing_in,
+        release_announcements,
+        integrity,
+        expiry,
+        feedback_announcements,
+        announcements,
+    ):
         module.register_kinds()
     for source in (circles, release_audience, audiences):
         source.register_audiences()

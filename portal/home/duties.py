@@ -11,6 +11,7 @@ from portal.account.models import Contact, Contract, Invitation, Term, User
 from portal.database import db
 from portal.feedback.models import Item
 from portal.notices.models import Delivery, DeliveryState
+from portal.releases import integrity
 from portal.releases.models import Release, ReleaseState
 
 ENDING_SOON_DAYS = 60
@@ -29,6 +30,7 @@ class Duties:
     open_invitations: list[Invitation]
     ending: list[tuple[Contract, int]]
     published: list[Release]
+    damaged: list[Release]
 
 
 def collect(now: datetime) -> Duties:
@@ -44,6 +46,7 @@ def collect(now: datetime) -> Duties:
         open_invitations=_open_invitations(),
         ending=_ending_soon(now),
         published=_releases(ReleaseState.PUBLISHED, Release.published_at.desc(), limit=5),
+        damaged=integrity.damaged(),
     )
 
 

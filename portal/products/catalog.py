@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from portal import audit
+from portal import audit, signatures
 from portal.database import db, is_violation
 from portal.errors import Invalid, NotFound
 from portal.products.models import Product, StableAccess
@@ -23,15 +23,17 @@ def create_product(
     *,
     summary: str = "",
     stable_access: StableAccess = StableAccess.CUSTOMERS,
+    signing_key: str = "",
     actor: audit.Actor | None,
     now: datetime,
 ) -> Product:
-    """Add a product. `slug` names it in URLs and commands for good.
+    """Add a product. `slug` names it in URLs and commands for good. `signing_key`: its minisign public key, or the text of the file.
 
-    Raises Invalid for a slug that is not made of a-z, 0-9 and single hyphens, and for a taken slug or name.
+    Raises Invalid for a slug that is not made of a-z, 0-9 and single hyphens, for a taken slug or name, and for what is no key.
     """
     product = Product(slug=_clean_slug(slug), name=_clean_name(name), stable_access=stable_access, created_at=now)
     product.summary = clean_text(summary, "summary", LONGEST_SUMMARY, required=False)
+    product.signing_key = _clean_key(signing_key)
     if db.session.scalar(sa.select(Product.id).where(Product.slug == product.slug)) is not None:
         raise _slug_taken(product.slug)
     _refuse_taken_name(product.name, None)
@@ -49,21 +51,27 @@ def create_product(
 
 
 def edit_product(
-    slug: str, *, name: str, summary: str, stable_access: StableAccess, actor: audit.Actor | None, now: datetime
-) -> Product:  # fmt: skip
-    """Change what may change: everything but the slug. Raises NotFound, and Invalid for a taken name."""
+    slug: str,
+    *,
+    name: str,
+    summary: str,
+    stable_access: StableAccess,
+    signing_key: str,
+    actor: audit.Actor | None,
+    now: datetime,
+) -> Product:
+    """Change what may change: everything but the slug. Raises NotFound, and Invalid for a taken name or what is no key.
+
+    With another key, drafts must be signed anew before they are published; what is published stays as it is.
+    """
     product = find_product(slug)
     name = _clean_name(name)
     _refuse_taken_name(name, product.id)
-    before = {"name": product.name, "stable_access": product.stable_access.value}
-    product.name, product.summary, product.stable_access = (
-        name,
-        clean_text(summary, "summary", LONGEST_SUMMARY, required=False),
-        stable_access,
-    )
+    before = _audited(product)
+    product.name, product.stable_access, product.signing_key = name, stable_access, _clean_key(signing_key)
+    product.summary = clean_text(summary, "summary", LONGEST_SUMMARY, required=False)
     audit.record(
-        "product.edited", subject_type="product", subject_id=product.id, actor=actor, now=now,
-        before=before, after={"name": name, "stable_access": stable_access.value},
+        "product.edited", subject_type="product", subject_id=product.id, actor=actor, now=now, before=before, after=_audited(product)
     )  # fmt: skip
     db.session.flush()
     return product
@@ -94,6 +102,14 @@ def _clean_slug(slug: str) -> str:
     if slug in _TAKEN_BY_PAGES:
         raise Invalid(f"{slug} is the address of a page of the portal. Choose another slug.", "slug")
     return slug
+
+
+def _clean_key(text: str) -> str | None:
+    return signatures.clean_public_key(text) if text.strip() else None
+
+
+def _audited(product: Product) -> dict[str, str | None]:
+    return {"name": product.name, "stable_access": product.stable_access.value, "signing_key": product.signing_key}
 
 
 def _clean_name(name: str) -> str:

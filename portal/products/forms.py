@@ -17,6 +17,7 @@ class EditProduct(FlaskForm):
     name = StringField("Name", [DataRequired("Enter the name.")])
     summary = TextAreaField("Summary")
     stable_access = RadioField("Who may download stable builds", choices=ACCESS, default=StableAccess.CUSTOMERS.value)
+    signing_key = StringField("Signing key")
 
 
 class NewProduct(EditProduct):

@@ -33,6 +33,7 @@ def new() -> ResponseReturnValue:
                     form.name.data or "",
                     summary=form.summary.data or "",
                     stable_access=StableAccess(form.stable_access.data),
+                    signing_key=form.signing_key.data or "",
                     actor=current_user,
                     now=clock.now(),
                 )
@@ -56,6 +57,7 @@ def edit(slug: str) -> ResponseReturnValue:
                     name=form.name.data or "",
                     summary=form.summary.data or "",
                     stable_access=StableAccess(form.stable_access.data),
+                    signing_key=form.signing_key.data or "",
                     actor=current_user,
                     now=clock.now(),
                 )

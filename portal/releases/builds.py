@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from portal import audit
+from portal import audit, signatures
 from portal.account.models import User
 from portal.database import db
-from portal.errors import Conflict, NotFound
+from portal.errors import Conflict, Invalid, NotFound, PortalError
+from portal.products.models import Product
 from portal.releases.drafts import lock_release
 from portal.releases.filenames import check_filename
-from portal.releases.models import Build, Release, ReleaseState
+from portal.releases.models import Build, BuildKind, Release, ReleaseState
 from portal.storage import Stored, store
 from portal.text import clean_line
 
@@ -21,19 +22,34 @@ GRACE = timedelta(days=1)
 
 
 def add_build(
-    release_id: int, filename: str, stored: Stored, *, platform: str = "", actor: User | None, now: datetime
-) -> Build:  # fmt: skip
-    """Add a stored file to a draft.
+    release_id: int,
+    filename: str,
+    stored: Stored,
+    *,
+    kind: BuildKind = BuildKind.INSTALLER,
+    platform: str = "",
+    architecture: str = "",
+    blake2b: str | None = None,
+    signature: str | None = None,
+    actor: User | None,
+    now: datetime,
+) -> Build:
+    """Add a stored file to a draft. `blake2b` is the digest that `signature`, where there is one, is over.
 
-    Raises Invalid for an unsafe name or platform; Conflict if the release is no draft, or has a build of that name (in
-    whatever case: on many systems one would overwrite the other), or its bytes were swept away in between.
+    Raises Invalid for an unsafe name, platform or architecture, or a wrong signature; Conflict if the release is no draft, or has
+    a build of that name (in whatever case: on many systems one would overwrite the other), or its bytes were swept away in
+    between.
     """
     filename = check_filename(filename)
     platform = clean_line(platform, "platform", 80, required=False)
+    architecture = clean_line(architecture, "architecture", 40, required=False)
     release = lock_release(release_id)
     refuse_unless_open(filename, release.state is ReleaseState.DRAFT, {build.filename for build in release.builds})
+    if signature is not None:
+        signature = check_signature(release.product, filename, signature.encode(), blake2b)
     build = Build(
-        release_id=release.id, filename=filename, platform=platform, size=stored.size, sha256=stored.sha256,
+        release_id=release.id, filename=filename, kind=kind, platform=platform, architecture=architecture,
+        size=stored.size, sha256=stored.sha256, blake2b=blake2b, signature=signature,
         created_at=now, created_by_id=actor.id if actor else None,
     )  # fmt: skip
     db.session.add(build)
@@ -42,7 +58,24 @@ def add_build(
         raise Conflict("The file is no longer in storage. Upload it again.")
     audit.record(
         "build.added", subject_type="release", subject_id=release.id, actor=actor, now=now,
-        filename=filename, size=stored.size, sha256=stored.sha256,
+        filename=filename, size=stored.size, sha256=stored.sha256, signed=signature is not None,
+    )  # fmt: skip
+    return build
+
+
+def sign_build(release_id: int, build_id: int, signature: bytes, *, actor: User | None, now: datetime) -> Build:
+    """Give a build of a draft its signature, in place of an earlier one.
+
+    Raises NotFound; Conflict if the release is no draft; Invalid, saying why, for a signature that is wrong.
+    """
+    release = lock_release(release_id)
+    if release.state is not ReleaseState.DRAFT:
+        raise Conflict("This release is published; its signatures cannot change.")
+    build = _build_of(release, build_id)
+    build.signature = check_signature(release.product, build.filename, signature, build.blake2b)
+    _touch(release)
+    audit.record(
+        "build.signed", subject_type="release", subject_id=release.id, actor=actor, now=now, filename=build.filename, sha256=build.sha256
     )  # fmt: skip
     return build
 
@@ -52,9 +85,7 @@ def remove_build(release_id: int, build_id: int, *, actor: User | None, now: dat
     release = lock_release(release_id)
     if release.state is not ReleaseState.DRAFT:
         raise Conflict("This release is published; its builds cannot change. Withdraw it, and publish a new version.")
-    build = next((build for build in release.builds if build.id == build_id), None)
-    if build is None:
-        raise NotFound("There is no such build.")
+    build = _build_of(release, build_id)
     audit.record(
         "build.removed", subject_type="release", subject_id=release.id, actor=actor, now=now,
         filename=build.filename, sha256=build.sha256,
@@ -80,6 +111,58 @@ def refuse_unless_open(filename: str, is_draft: bool, taken: Collection[str]) ->
         raise Conflict(f"This release already has a build called {filename}. Remove that one first, or rename the file.")
 
 
+def check_signature(product: Product, filename: str, signature: bytes, blake2b: str | None) -> str:
+    """Return a file's signature, cleaned, if it is right by the product's key.
+
+    Raises Invalid, saying why not; Conflict if that cannot be known.
+    """
+    cleaned = signatures.clean_signature(signature)
+    if product.signing_key is None:
+        raise Invalid(
+            f"{product.name} has no signing key, so no signature can be checked. Set the key on the product's page first.", "signature"
+        )
+    if blake2b is None:
+        raise Conflict(f"{filename} was stored before there were signatures. Run `portal release verify` once, then sign it.")
+    signatures.verify(cleaned, product.signing_key, blake2b, filename)
+    return cleaned
+
+
+def is_signed(build: Build, product: Product) -> bool:
+    """Say whether a build has a signature that is right by the product's key as it is now."""
+    try:
+        check_signature(product, build.filename, (build.signature or "").encode(), build.blake2b)
+    except PortalError:
+        return False
+    return True
+
+
+def obstacle_to_publishing(release: Release) -> str | None:
+    """Say what is wrong with a draft's builds, None if they can be published."""
+    if not release.builds:
+        return "Add a build first. A release without a file cannot be published."
+    damaged = [build.filename for build in release.builds if build.damaged_at is not None]
+    if damaged:
+        return f"Damaged in storage: {', '.join(damaged)}. Remove what is damaged and upload it again."
+    product = release.product
+    if product.signing_key is None:
+        return None
+    unsigned = [build.filename for build in release.builds if build.signature is None]
+    wrong = [build.filename for build in release.builds if build.signature is not None and not is_signed(build, product)]
+    found = [("Without a signature: ", unsigned), ("Signed, but not right by the product's key: ", wrong)]
+    named = " ".join(f"{what}{', '.join(names)}." for what, names in found if names)
+    return f"Each build of {product.name} must be signed. {named}" if named else None
+
+
+def find_file(release: Release, filename: str) -> tuple[Build, bool]:
+    """Return the build that a file of the release belongs to, and whether the file is its signature. Raises NotFound."""
+    if not filename.endswith(signatures.ENDING):
+        return find_build(release, filename), False
+    build = find_build(release, filename.removesuffix(signatures.ENDING))
+    if build.signature is None:
+        raise NotFound("This build is not signed.")
+    return build, True
+
+
 def sweep_uploads(now: datetime) -> int:
     """Remove what killed processes left of uploads, a day later; return how many files."""
     return store().sweep(now - GRACE)
@@ -95,6 +178,13 @@ def sweep_storage(now: datetime) -> int:
     if not kept:
         raise Conflict("This database knows no build, so nothing was removed. Check DATABASE_URL and STORAGE_URL.")
     return sweep_uploads(now) + store().remove_orphans(kept, now - GRACE)
+
+
+def _build_of(release: Release, build_id: int) -> Build:
+    build = next((build for build in release.builds if build.id == build_id), None)
+    if build is None:
+        raise NotFound("There is no such build.")
+    return build
 
 
 def _touch(release: Release) -> None:

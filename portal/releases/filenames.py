@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from portal import signatures
 from portal.errors import Invalid
 from portal.text import compose
 
@@ -20,7 +21,7 @@ def check_filename(name: str | None) -> str:
     """Return `name` in composed form (NFC) if it is safe to store under and to download as on every system.
 
     Raises Invalid and says why: empty, longer than 120 characters or 200 bytes, a path, hidden characters, a leading dot,
-    a space or dot at an end, a character or a name that Windows reserves.
+    a space or dot at an end, a character or a name that Windows reserves, the ending of signatures.
     """
     if not name:
         raise Invalid("Choose a file. It needs a name.", "file")
@@ -28,6 +29,8 @@ def check_filename(name: str | None) -> str:
     why = _objection(name)
     if why:
         raise Invalid(f"We do not take a file with this name: {why} Rename the file and upload it again.", "file")
+    if name.lower().endswith(signatures.ENDING):
+        raise Invalid(f"Names that end in {signatures.ENDING} are for signatures. Give a signature with the file it belongs to.", "file")
     return name
 
 

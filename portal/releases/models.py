@@ -40,6 +40,10 @@ class BuildKind(enum.StrEnum):
     DOCUMENT = "document"
 
 
+PROGRAMS = (BuildKind.INSTALLER, BuildKind.PORTABLE)
+_KINDS_IN_ORDER = list(BuildKind)
+
+
 class Release(Base):
     """A version of a product.
 
@@ -83,6 +87,19 @@ class Release(Base):
         """Where readers find it, below the portal's own address."""
         return f"/{'beta' if self.channel is Channel.BETA else 'releases'}/{self.product.slug}/{self.version}/"
 
+    @property
+    def programs(self) -> list["Build"]:
+        """What people install or unpack: installers first."""
+        return [build for build in self._by_kind() if build.kind in PROGRAMS]
+
+    @property
+    def companions(self) -> list["Build"]:
+        """What goes with the programs: symbols, then documents."""
+        return [build for build in self._by_kind() if build.kind not in PROGRAMS]
+
+    def _by_kind(self) -> list["Build"]:
+        return sorted(self.builds, key=lambda build: (_KINDS_IN_ORDER.index(build.kind), build.id))
+
     __table_args__ = (
         sa.UniqueConstraint("product_id", "version_key"),
         sa.Index("ix_releases_product_state", "product_id", "state", "channel"),
@@ -114,6 +131,16 @@ class Build(Base):
     created_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
 
     release: Mapped[Release] = relationship(overlaps="builds")
+
+    @property
+    def runs_on(self) -> str:
+        """Platform and architecture, as "Windows, ARM64"; empty if neither is known."""
+        return ", ".join(filter(None, (self.platform, self.architecture)))
+
+    @property
+    def about(self) -> str:
+        """In a few words, what the file is: its kind, where it is no installer, and what it runs on."""
+        return ", ".join(filter(None, ("" if self.kind is BuildKind.INSTALLER else self.kind.value, self.runs_on)))
 
     __table_args__ = (sa.UniqueConstraint("release_id", "filename"),)
 

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -20,7 +20,8 @@ from portal.releases.filenames import check_filename
 from portal.releases.forms import BuildForm, DraftForm, NewRelease, SignatureForm, WithdrawForm, WordsForm
 from portal.releases.models import Release, ReleaseState
 from portal.releases.uploads import receive_build
-from portal.storage import TooLarge
+from portal.storage import Away, TooLarge
+from portal.web.errors import STORAGE_RETRY_SECONDS
 from portal.web.forms import refuse
 from portal.web.guards import protect, staff
 from portal.web.headers import MAIL_PREVIEW_POLICY
@@ -225,10 +226,7 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
                 signature=arrived.signature, actor=me(), now=clock.now(),
             )  # fmt: skip
     except PortalError as error:
-        status = 413 if isinstance(error, TooLarge) else 409 if isinstance(error, Conflict) else 400
-        if request.accept_mimetypes.best == "application/json":
-            return {"error": str(error), "field": getattr(error, "field", None)}, status
-        return _page(release, form, error, status)
+        return _refusal(release, form, error)
     flash(f"{upload.filename} is uploaded.", "success")
     if request.accept_mimetypes.best == "application/json":
         return {"sha256": arrived.stored.sha256, "size": arrived.stored.size, "signed": arrived.signature is not None}, 201
@@ -236,6 +234,17 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
 
 
 csrf.exempt(upload_build)  # `receive_build` checks the token itself, before the body is read where it can
+
+
+def _refusal(release: Release, form: BuildForm, error: PortalError) -> ResponseReturnValue:
+    status = 413 if isinstance(error, TooLarge) else 409 if isinstance(error, Conflict) else 503 if isinstance(error, Away) else 400
+    if request.accept_mimetypes.best == "application/json":
+        answer = make_response({"error": str(error), "field": getattr(error, "field", None)}, status)
+    else:
+        answer = make_response(_page(release, form, error, status))
+    if isinstance(error, Away):
+        answer.headers["Retry-After"] = str(STORAGE_RETRY_SECONDS)
+    return answer
 
 
 @blueprint.post("/<product>/<version>/builds/<int:build_id>/signature")

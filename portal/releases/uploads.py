@@ -14,8 +14,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from wtforms import ValidationError
 
-from portal.errors import Invalid, PortalError
-from portal.storage import Incoming, Stored, TooLarge, store
+from portal import signatures
+from portal.errors import Conflict, Invalid, PortalError
+from portal.releases.file_types import Inspection
+from portal.storage import Away, Incoming, Stored, TooLarge, store
 from portal.web.formatting import file_size
 
 # What a form adds around the bytes of its file: boundaries, headers, and the other fields.
@@ -26,25 +28,38 @@ _TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the name of a header
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """A file that is in storage, with the digest that signatures are made over, and its signature, if one came with it."""
+
+    stored: Stored
+    blake2b: str
+    signature: str | None
+
+
+@dataclass(frozen=True)
 class Upload:
     """A form that has arrived: its fields, and its file, stored or refused."""
 
     fields: dict[str, str]
     filename: str
-    outcome: Stored | PortalError
+    outcome: Arrival | PortalError
 
-    def stored(self) -> Stored:
-        """Return what was stored. Raises what was wrong with the file."""
+    def arrival(self) -> Arrival:
+        """Return what was stored. Raises what was wrong with the file or its signature."""
         if isinstance(self.outcome, PortalError):
             raise self.outcome
         return self.outcome
 
 
-def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
-    """Read the current request's form with its one file into storage.
+# Given a file's name, its signature and its BLAKE2b: the signature, cleaned. Raises what is wrong with it.
+CheckSignature = Callable[[str, bytes, str], str]
+
+
+def receive_build(limit_bytes: int, accept: Callable[[str], object], check_signature: CheckSignature) -> Upload:
+    """Read the current request's form into storage: its one file, and beside it, if it comes, the file with its signature.
 
     `accept` is called with the file's name before its bytes are read, and raises what is wrong with it. What is wrong with the
-    file alone stands in the answer, beside the fields that were typed.
+    file or its signature alone stands in the answer, beside the fields that were typed; nothing is stored then.
     Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
     such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError. Nothing is left behind then.
     """
@@ -54,8 +69,8 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
         raise Invalid("Choose a file. What arrived holds none: send it as multipart/form-data.", "file")
     request.max_content_length = limit_bytes + FORM_OVERHEAD
     with store().receive(limit_bytes) as incoming:
-        part = _FilePart(incoming, accept)
-        parser = FormDataParser(part.open, max_form_memory_size=PARSER_MEMORY, max_form_parts=10, silent=False)
+        parts = _Parts(incoming, accept)
+        parser = FormDataParser(parts.open, max_form_memory_size=PARSER_MEMORY, max_form_parts=10, silent=False)
         try:
             _, fields, _ = parser.parse(request.stream, request.mimetype, request.content_length, request.mimetype_params)
         except (RequestEntityTooLarge, TooLarge):
@@ -64,40 +79,105 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object]) -> Upload:
             raise Invalid("The upload arrived damaged. Send it again.", "file") from None
         if _TOKEN_HEADER not in request.headers:
             _check_token(fields.get("csrf_token"))
-        return Upload(fields.to_dict(), part.name, part.finish())
+        return Upload(fields.to_dict(), parts.name, parts.finish(check_signature))
 
 
-class _FilePart:
-    """Where the form's parser puts the file. A file that is not wanted is read to its end and dropped: a browser that is
-    cut off while it sends shows a broken connection, not the answer with the reason."""
+class _Parts:
+    """Where the form's parser puts files. One that is not wanted is read to its end and dropped: a browser that is cut off
+    while it sends shows a broken connection, not the answer with the reason."""
 
     def __init__(self, incoming: Incoming, accept: Callable[[str], object]) -> None:
         self.name = ""
         self._incoming = incoming
         self._accept = accept
-        self._refusal: PortalError | None = Invalid("Choose a file.", "file")
-        self._seen = False
+        self._build: _BuildPart | None = None
+        self._signature: _SignaturePart | None = None
+        self._refusal: PortalError | None = None
 
     def open(
         self, total_content_length: int | None, content_type: str | None, filename: str | None, content_length: int | None = None
     ) -> IO[bytes]:
+        """Return where the file of this name goes. The parser does not say which field it is in; the name tells a signature."""
+        part: _BuildPart | _SignaturePart | _Dropped
+        if not filename:  # a field that was left empty
+            part = _Dropped()
+        elif filename.lower().endswith(signatures.ENDING) and self._signature is None:
+            part = self._signature = _SignaturePart()
+        else:
+            part = self._open_build(filename)
+        return cast(IO[bytes], part)
+
+    def _open_build(self, filename: str) -> "_BuildPart | _Dropped":
         try:
-            if self._seen:
+            if self.name:
                 raise Invalid("Send one file at a time.", "file")
-            self._seen, self.name = True, filename or ""
-            self._accept(self.name)
+            self.name = filename
+            self._accept(filename)
         except PortalError as error:
             self._refusal = error
-            return cast(IO[bytes], _Dropped())
-        self._refusal = None
-        return cast(IO[bytes], self._incoming)
+            return _Dropped()
+        self._build = _BuildPart(self._incoming, filename)
+        return self._build
 
-    def finish(self) -> Stored | PortalError:
-        """Store the file, if nothing is wrong with it."""
+    def finish(self, check_signature: CheckSignature) -> Arrival | PortalError:
+        """Store the file, if nothing is wrong with it or its signature."""
         try:
-            return self._refusal or self._incoming.finish()
-        except Invalid as error:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._build is None:
+                raise Invalid("Choose a file.", "file")
+            blake2b = self._build.finish()
+            signature = check_signature(self.name, self._signature.data, blake2b) if self._signature is not None else None
+            return Arrival(self._incoming.finish(), blake2b, signature)
+        except (Invalid, Conflict, Away) as error:
             return error
+
+
+class _BuildPart:
+    """A build on its way into storage, looked at as it passes. Once it is known to be the wrong file, or storage has gone away, the
+    rest is dropped."""
+
+    def __init__(self, incoming: Incoming, filename: str) -> None:
+        self._incoming = incoming
+        self._inspection = Inspection(filename)
+        self._refusal: PortalError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self._refusal is not None:
+            return len(data)
+        try:
+            self._inspection.see(data)
+        except Invalid as error:
+            self._refusal = error
+            return len(data)
+        try:
+            return self._incoming.write(data)
+        except Away as error:
+            self._refusal = error
+            return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return 0
+
+    def finish(self) -> str:
+        """Return the BLAKE2b of the file. Raises Invalid if it is not what its name says; Away if it could not be stored."""
+        if self._refusal is not None:
+            raise self._refusal
+        return self._inspection.finish()
+
+
+class _SignaturePart:
+    """A signature, held in memory: as much of it as one can have, and one byte more, which tells that it is none."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        self.data += data[: signatures.LONGEST_BYTES + 1 - len(self.data)]
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return 0
 
 
 class _Dropped:

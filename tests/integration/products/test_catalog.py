@@ -50,11 +50,13 @@ def test_a_product_can_be_renamed_but_not_to_a_taken_name(database_url: str) -> 
     create("form-filler", "Form Filler")
     with transaction():
         catalog.edit_product(
-            "form-filler", name="Form Filler Pro", summary="Forms", stable_access=StableAccess.PUBLIC, actor=None, now=NOW
+            "form-filler", name="Form Filler Pro", summary="Forms", stable_access=StableAccess.PUBLIC, signing_key="", actor=None, now=NOW
         )  # fmt: skip
     assert catalog.find_product("form-filler").stable_access is StableAccess.PUBLIC
     with pytest.raises(Invalid), transaction():
-        catalog.edit_product("form-filler", name="Macro Studio", summary="", stable_access=StableAccess.PUBLIC, actor=None, now=NOW)
+        catalog.edit_product(
+            "form-filler", name="Macro Studio", summary="", stable_access=StableAccess.PUBLIC, signing_key="", actor=None, now=NOW
+        )  # fmt: skip
     assert catalog.find_product("form-filler").name == "Form Filler Pro"
 
 

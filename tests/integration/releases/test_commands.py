@@ -96,7 +96,7 @@ def test_wrong_usage_exits_with_2(run: Run, words: str) -> None:
 def test_products_are_made_and_listed(run: Run) -> None:
     assert run("product", "create", "chart-maker", "--name", "Chart Maker", "--stable-access", "public").exit_code == 0
     listed = json.loads(run("product", "list", "--json").stdout)
-    assert {"slug": "chart-maker", "name": "Chart Maker", "stable_access": "public"} in listed
+    assert {"slug": "chart-maker", "name": "Chart Maker", "stable_access": "public", "signing_key": None} in listed
     assert "macro-studio  Macro Studio, stable builds for customers" in run("product", "list").stdout
 
 

@@ -9,6 +9,9 @@ from werkzeug.test import TestResponse
 from tests.conftest import csrf_token
 
 STAFF = "/staff/releases"
+# As an installer begins.
+MSI = bytes.fromhex("D0CF11E0A1B11AE1") + b"the bytes"
+ZIP = b"PK\x03\x04"
 DRAFT = f"{STAFF}/macro-studio/15.3b2/"
 
 
@@ -19,7 +22,7 @@ def send(client: FlaskClient, url: str, *, page: str | None = None, follow: bool
     return client.post(url, data={**data, "csrf_token": token}, follow_redirects=follow)
 
 
-def upload(client: FlaskClient, content: bytes = b"the bytes", name: str = "studio.msi", url: str = DRAFT, **data: Any) -> TestResponse:
+def upload(client: FlaskClient, content: bytes = MSI, name: str = "studio.msi", url: str = DRAFT, **data: Any) -> TestResponse:
     return send(client, f"{url}builds", page=f"{STAFF}/new", file=(BytesIO(content), name), **data)
 
 

@@ -15,7 +15,7 @@ from portal.storage import store
 from tests.builds import publish_release
 from tests.cast import Cast
 from tests.conftest import NOW
-from tests.web.releases.helpers import DRAFT, STAFF, revision, send, upload
+from tests.web.releases.helpers import DRAFT, MSI, STAFF, revision, send, upload
 
 SignIn = Callable[[str], FlaskClient]
 WORDS: dict[str, Any] = {
@@ -41,12 +41,12 @@ def test_from_draft_to_mails_in_the_outbox(app: Flask, cast: Cast, sign_in: Sign
     assert 'aria-disabled="true"' in page
     assert "Add a build first" in page
 
-    page = upload(paula, b"one two three", "MacroStudio-15.3b2.msi", platform="Windows 64-bit").get_data(as_text=True)
+    page = upload(paula, MSI, "MacroStudio-15.3b2.msi", platform="Windows 64-bit").get_data(as_text=True)
     assert "MacroStudio-15.3b2.msi is uploaded." in page
     with app.app_context():
         build = catalog.find_release("macro-studio", "15.3b2").builds[0]
         assert build.sha256 in page
-        assert b"".join(store().read(build.sha256)) == b"one two three"
+        assert b"".join(store().read(build.sha256)) == MSI
 
     assert 'aria-disabled="true"' not in page
     assert "4 match: 3 will get it, 1 will not." in page

@@ -15,7 +15,7 @@ from portal.releases.models import Channel
 from tests.builds import publish_release
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token, make_settings
-from tests.web.releases.helpers import DRAFT, STAFF, upload
+from tests.web.releases.helpers import DRAFT, MSI, STAFF, upload
 from tests.web.releases.test_manager_story import make_draft
 
 SignIn = Callable[[str], FlaskClient]
@@ -50,18 +50,18 @@ def test_a_form_without_javascript_uploads_and_keeps_the_platform(app: Flask, pa
 
 
 def test_the_largest_file_is_accepted_and_one_byte_more_is_not(app: Flask, paula: FlaskClient, settings: Settings) -> None:
-    assert upload(paula, b"x" * LIMIT, "largest.zip").status_code == 200
-    answer = upload(paula, b"x" * (LIMIT + 1), "larger.zip")
+    assert upload(paula, b"x" * LIMIT, "largest.bin").status_code == 200
+    answer = upload(paula, b"x" * (LIMIT + 1), "larger.bin")
     assert answer.status_code == 413
     assert "The file is too large: the limit is 200\u00a0KB" in answer.get_data(as_text=True)
-    assert names(app) == ["largest.zip"]
+    assert names(app) == ["largest.bin"]
     assert len(stored_files(settings)) == 1
 
 
 @pytest.mark.parametrize("line", [b"\r\n", b"\n--", b"\r\n--x", b"\r", bytes(range(256)) * 4])
 def test_bytes_that_look_like_a_form_arrive_as_they_are(app: Flask, paula: FlaskClient, settings: Settings, line: bytes) -> None:
     content = (b"z" * 70_000 + line * 1_000 + b"y" * 65_000)[:LIMIT]
-    assert upload(paula, content).status_code == 200
+    assert upload(paula, content, "studio.bin").status_code == 200
     (stored,) = stored_files(settings)
     assert stored.read_bytes() == content
 
@@ -123,10 +123,10 @@ def test_a_forged_token_in_the_header_is_refused_before_the_body_is_read(paula: 
 
 def test_a_script_gets_json(app: Flask, paula: FlaskClient) -> None:
     headers = {"Accept": "application/json", "X-CSRFToken": csrf_token(paula.get(DRAFT).get_data(as_text=True))}
-    answer = paula.post(f"{DRAFT}builds", data={"file": (BytesIO(b"bytes"), "studio.msi")}, headers=headers)
+    answer = paula.post(f"{DRAFT}builds", data={"file": (BytesIO(MSI), "studio.msi")}, headers=headers)
     assert answer.status_code == 201
-    assert answer.get_json()["size"] == 5
-    answer = paula.post(f"{DRAFT}builds", data={"file": (BytesIO(b"bytes"), "studio.msi")}, headers=headers)
+    assert answer.get_json()["size"] == len(MSI)
+    answer = paula.post(f"{DRAFT}builds", data={"file": (BytesIO(MSI), "studio.msi")}, headers=headers)
     assert answer.status_code == 409
     assert "already has a build called studio.msi" in answer.get_json()["error"]
 
