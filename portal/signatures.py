@@ -10,7 +10,6 @@ Checking is done here, with the Ed25519 of `cryptography`; signing, with its pas
 
 import base64
 import binascii
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -119,11 +118,6 @@ def sign(source: Readable, filename: str, *, key_file: str, password_file: str, 
     comment = f"timestamp:{int(now.timestamp())}" + (f"\tfile:{filename}" if filename.isascii() else "") + "\thashed"
     with _secret_key(key_file, password_file) as key:
         return bytes(key.sign(source, trusted_comment=comment)).decode() + "\n"
-
-
-def check_line(filename: str, public_key: str) -> str:
-    """Return the line for a terminal that checks a file with its signature, `filename` and `.minisig`, beside it."""
-    return f"minisign -Vm {shlex.quote(filename)} -P {public_key}"
 
 
 def _secret_key(key_file: str, password_file: str) -> minisign.SecretKey:

@@ -18,12 +18,12 @@ from portal.errors import Conflict
 from portal.products.catalog import find_product
 from portal.products.models import Product
 from portal.releases import checking
-from portal.releases.builds import find_build
+from portal.releases.builds import find_file
 from portal.releases.catalog import find_visible, newest_stable
 from portal.releases.gate import gate
 from portal.releases.lineage import final_of
 from portal.releases.models import Channel, Release, ReleaseState
-from portal.releases.sending import Caller, identify, refuse, say, send
+from portal.releases.sending import Caller, identify, refuse, say, send, send_signature
 from portal.releases.ways_out import way_out
 from portal.web.guards import guarded_by, protect, public, signed_in
 
@@ -109,7 +109,7 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
     if not decision.allowed:
         return _refused(offered, decision, caller)
     beta = find_visible(product, version, Channel.BETA)
-    build = find_build(beta, filename)
+    build, is_signature = find_file(beta, filename)
     if beta.state is ReleaseState.WITHDRAWN:
         return say(caller, HTTPStatus.GONE, "This beta was withdrawn", beta.withdrawn_reason or "")
     if access.has_expired(beta, _zone(access.party_of(decision)), now):
@@ -120,6 +120,8 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
             return redirect(page)
         where = f"Do that once, here: {current_settings().base_url}{page}"
         return say(caller, HTTPStatus.FORBIDDEN, "Accept the beta terms first", where)
+    if is_signature:
+        return send_signature(build)
     return send(build, caller, contract_id=decision.contract_id)
 
 

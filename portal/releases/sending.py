@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_etags
 from werkzeug.wrappers import Response
 
-from portal import clock, storage
+from portal import clock, signatures, storage
 from portal.account import access_tokens
 from portal.account.models import TokenPurpose, User
 from portal.config import current_settings
@@ -122,8 +122,10 @@ def send(build: Build, caller: Caller, *, contract_id: int | None) -> Response:
     """Answer the current GET or HEAD of `build`, which `caller` was found to be allowed, and enter it in the ledger.
 
     Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart. Ends the request with
-    503 while too many downloads run, or storage is away. Raises storage.Missing.
+    503 while too many downloads run, storage is away, or the stored bytes are known to be damaged or turn out to be missing.
     """
+    if build.damaged_at is not None:
+        raise HTTPException(response=_damaged(build.filename, caller))
     settings = current_settings()
     planned, build_id = plan(build, request.method, request.headers), build.id
     accel_path = f"{settings.accel_prefix.rstrip('/')}/{storage.key(planned.sha256)}" if settings.accel_prefix else None
@@ -166,12 +168,15 @@ def _link(planned: Plan, caller: Caller) -> str | None:
 
 
 def _look_up(planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | None:
-    """Open what is to be sent, or see that it is there. Raises storage.Missing, now, while an error page can still be sent."""
+    """Open what is to be sent, or see that it is there, now, while an error page can still be sent."""
     try:
         if to_send:
             return storage.store().open(planned.sha256, planned.span.first, planned.span.last)
         if not storage.store().exists(planned.sha256):
             raise storage.Missing(f"not in storage: {planned.sha256}")
+    except storage.Missing as missing:
+        log.error("%s: run `portal release verify`", missing)
+        raise HTTPException(response=_damaged(planned.filename, caller)) from missing
     except storage.Away as away:
         if not caller.uses_token:
             raise
@@ -179,6 +184,25 @@ def _look_up(planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | 
         refusal.headers["Retry-After"] = str(errors.STORAGE_RETRY_SECONDS)
         raise HTTPException(response=refusal) from away
     return None
+
+
+def send_signature(build: Build) -> Response:
+    """Answer with the signature of a build, which the caller was found to be allowed. It is no download of its own."""
+    response = Response(build.signature, content_type="text/plain; charset=utf-8")
+    response.headers["Content-Disposition"] = content_disposition(f"{build.filename}{signatures.ENDING}")
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _damaged(filename: str, caller: Caller) -> Response:
+    """503, for it will be put right; without a time to come back, which nobody knows."""
+    title = "This file is damaged in our storage"
+    message = (
+        f"We do not hand out {filename}, because what we have of it is not what we published. We have been told, and will put "
+        f"it right. If you need it soon, write to {current_settings().support_email}."
+    )
+    return make_response(say(caller, HTTPStatus.SERVICE_UNAVAILABLE, title, message))
 
 
 def _redirect(link: str) -> Response:

@@ -12,10 +12,10 @@ from portal.account.entitlements import explain
 from portal.config import current_settings
 from portal.products.catalog import all_products, find_product
 from portal.releases import catalog, checking, lineage, stable_access
-from portal.releases.builds import find_build
+from portal.releases.builds import find_file
 from portal.releases.gate import gate
 from portal.releases.models import Channel, ReleaseState
-from portal.releases.sending import identify, refuse, say, send
+from portal.releases.sending import identify, refuse, say, send, send_signature
 from portal.releases.ways_out import way_out
 from portal.web.guards import protect, public
 
@@ -69,7 +69,9 @@ def download(product: str, version: str, filename: str) -> ResponseReturnValue:
             raise Unauthorized
         title = f"The builds of {found.product.name} are not open to you"
         return refuse(caller, title, *explain(decision))
-    build = find_build(found, filename)
+    build, is_signature = find_file(found, filename)
     if found.state is ReleaseState.WITHDRAWN:
         return say(caller, HTTPStatus.GONE, "This release was withdrawn", found.withdrawn_reason or "")
+    if is_signature:
+        return send_signature(build)
     return send(build, caller, contract_id=decision.contract_id)
