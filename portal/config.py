@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -29,6 +29,7 @@ ADDRESS = re.compile(r"[A-Za-z0-9_=-]+([.+][A-Za-z0-9_=-]+)*@[A-Za-z0-9-]+(\.[A-
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", re.ASCII)
+REGION = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 STORAGE_URL_IS = (
     "STORAGE_URL must be empty, file:///path or s3://bucket/prefix?endpoint=https://host&region=name. Keys never stand in it: they "
     "come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
@@ -165,10 +166,17 @@ class Settings:
         """
         if not self.storage_url:
             return self.data_dir.absolute() / "builds"
-        parts = urlsplit(self.storage_url)
+        parts = self._storage_address
         if parts.scheme != "file" or not parts.path:
             raise ConfigurationError(STORAGE_URL_IS)
         return Path(parts.path)
+
+    @property
+    def _storage_address(self) -> SplitResult:
+        try:
+            return urlsplit(self.storage_url)
+        except ValueError:
+            raise ConfigurationError(STORAGE_URL_IS) from None
 
     @property
     def bucket(self) -> Bucket | None:
@@ -176,7 +184,7 @@ class Settings:
 
         Raises ConfigurationError, without telling the address: somebody may have written a key into it.
         """
-        parts = urlsplit(self.storage_url)
+        parts = self._storage_address
         if parts.scheme != "s3":
             return None
         asked = parse_qs(parts.query, keep_blank_values=True)
@@ -185,7 +193,7 @@ class Settings:
         well_formed = BUCKET.fullmatch(parts.netloc) and (not path or PREFIX.fullmatch(path)) and not parts.fragment
         if not well_formed or asked or len(endpoint) > 1 or len(region) > 1:
             raise ConfigurationError(STORAGE_URL_IS)
-        if (endpoint[0] is not None and not ENDPOINT.fullmatch(endpoint[0])) or region[0] == "":
+        if not all(given is None or form.fullmatch(given) for given, form in ((endpoint[0], ENDPOINT), (region[0], REGION))):
             raise ConfigurationError(STORAGE_URL_IS)
         return Bucket(parts.netloc, f"{path}/" if path else "", endpoint[0], region[0])
 

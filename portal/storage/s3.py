@@ -86,6 +86,8 @@ class S3Store(Store):
         return {"Bucket": self.bucket.name, "Key": self.bucket.prefix + name}
 
     def receive(self, limit_bytes: int) -> Incoming:
+        """Open a place for a file of at most `limit_bytes`. Raises Away now rather than when gigabytes have come."""
+        self.check()
         return _Upload(self, limit_bytes)
 
     def exists(self, sha256: str) -> bool:

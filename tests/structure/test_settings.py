@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.config import ConfigurationError, Settings, load, read
+from portal.config import Bucket, ConfigurationError, Settings, load, read
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {setting.name.upper() for setting in fields(Settings)}
@@ -58,6 +58,27 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
         ({"RATE_LIMIT_URL": "redis://127.0.0.1"}, "RATE_LIMIT_URL.*pip install redis"),
         ({"DEFAULT_TIME_ZONE": "Mars/Olympus"}, "DEFAULT_TIME_ZONE"),
         ({"STORAGE_URL": "ftp://builds.example.org"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://["}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://UPPER"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds/a/../b"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds?endpiont=https://s3.example.org"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds?endpoint=s3.example.org"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds?endpoint=https://s3.example.org/builds"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds?endpoint=https://a.example.org&endpoint=https://b.example.org"}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds?region="}, "STORAGE_URL"),
+        ({"STORAGE_URL": "s3://builds", "ACCEL_PREFIX": "/_builds/"}, "ACCEL_PREFIX"),
+        ({"STORAGE_URL": "s3://builds", "STORAGE_PRESIGNED": "61"}, "STORAGE_PRESIGNED"),
+        ({"STORAGE_URL": "s3://builds", "STORAGE_PRESIGNED": "-1"}, "STORAGE_PRESIGNED"),
+        ({"STORAGE_PRESIGNED": "60"}, "STORAGE_PRESIGNED"),
+        (
+            {
+                "PUBLIC_URL": "https://portal.example.org",
+                "STORAGE_URL": "s3://builds?endpoint=http://s3.example.org",
+                "STORAGE_PRESIGNED": "60",
+            },
+            "STORAGE_PRESIGNED",
+        ),
     ],
 )
 def test_an_unsafe_setting_is_refused_by_name(given: dict[str, str], named: str) -> None:
@@ -69,6 +90,40 @@ def test_a_refused_database_address_is_not_told() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load({**SAFE, "DATABASE_URL": "postgres://user:a-password@db.example.org/portal"})
     assert "a-password" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIAEXAMPLE:a-secret@builds",
+        "s3://builds?endpoint=https://AKIAEXAMPLE:a-secret@s3.example.org",
+        "s3://builds?secret_access_key=a-secret",
+        "https://AKIAEXAMPLE:a-secret@s3.example.org/builds",
+    ],
+)
+def test_a_storage_address_with_keys_is_refused_and_not_told(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="Keys never stand in it") as refused:
+        load({**SAFE, "STORAGE_URL": address})
+    assert "a-secret" not in str(refused.value)
+    assert "AKIAEXAMPLE" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "bucket"),
+    [
+        ("", None),
+        ("file:///srv/builds", None),
+        ("s3://builds", Bucket("builds", "", None, None)),
+        ("s3://builds/portal/a_b/?region=eu-central-1", Bucket("builds", "portal/a_b/", None, "eu-central-1")),
+        (
+            "s3://my.builds?endpoint=https://s3.example.org:9000&region=garage",
+            Bucket("my.builds", "", "https://s3.example.org:9000", "garage"),
+        ),
+        ("s3://builds?endpoint=http://[::1]:8333", Bucket("builds", "", "http://[::1]:8333", None)),
+    ],
+)
+def test_a_storage_address_names_a_directory_or_a_bucket(address: str, bucket: Bucket | None) -> None:
+    assert load({**SAFE, "STORAGE_URL": address}).bucket == bucket
 
 
 def test_the_environment_wins_over_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
