@@ -202,7 +202,7 @@ def mail_source(notice_id: int, delivery_id: int) -> ResponseReturnValue:
 def _sent(notice_id: int, delivery_id: int) -> SentMail:
     delivery = _find_delivery(notice_id, delivery_id)
     if not sent_mail.was_tried(delivery):
-        raise Conflict(f"No mail has gone to {delivery.address} yet, so there is none to show.")
+        raise Conflict(f"There is no mail to {delivery.address} to show yet.")
     try:
         return sent_mail.read(delivery)
     except Unrenderable as error:
