@@ -13,12 +13,13 @@ from portal import checks, config, database, storage
 from portal.account import circles, contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
 from portal.account import staff as account_staff
 from portal.account import views as account_views
-from portal.beta import expiry
+from portal.beta import adoption, adoption_staff, expiry, nudges
 from portal.beta import staff as beta_staff
 from portal.beta import views as beta_views
 from portal.config import Settings
 from portal.extensions import bootstrap, csrf, limiter, mail, migrate, queue
 from portal.feedback import announcements as feedback_announcements
+from portal.feedback import answers as feedback_answers
 from portal.feedback import asked_for as feedback_asked_for
 from portal.feedback import staff as feedback_staff
 from portal.feedback import views as feedback_views
@@ -47,6 +48,7 @@ BLUEPRINTS = (
     releases_staff.blueprint,
     beta_views.blueprint,
     beta_staff.blueprint,
+    adoption_staff.blueprint,
     feedback_views.blueprint,
     feedback_staff.blueprint,
     account_views.blueprint,
@@ -70,7 +72,14 @@ NAVIGATION = (
     frame.Entry("Feedback", "feedback.index", 40),
     frame.Entry("Contract", "contracts.index", 50),
     frame.Entry("Home", "home_staff.index", 10, staff=True),
-    frame.Entry("Releases", "releases_staff.index", 20, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry(
+        "Releases",
+        "releases_staff.index",
+        20,
+        staff=True,
+        shown=guards.holds_role("publisher"),
+        also=(adoption_staff.blueprint.name,),
+    ),
     frame.Entry("Beta terms", "beta_staff.index", 25, staff=True, shown=guards.holds_role("publisher")),
     frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
     frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
@@ -154,6 +163,7 @@ def _register_across_floors() -> None:
     """Hand to lower floors what they need of higher ones."""
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
     release_announcements.on_asked_for(feedback_asked_for.asked_for)
+    adoption.on_answers(feedback_answers.answers)
     subscriptions.on_priority(entitlements.priority_products)
     for module in (
         requests,
@@ -163,6 +173,7 @@ def _register_across_floors() -> None:
         release_announcements,
         integrity,
         expiry,
+        nudges,
         feedback_announcements,
         announcements,
     ):

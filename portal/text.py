@@ -67,3 +67,12 @@ def clean_text(text: str, field: str, limit: int, *, required: bool = True) -> s
     if len(text) > limit:
         raise Invalid(f"The {label} has {len(text):,} characters; {limit:,} is the most. Shorten it.", field)
     return text
+
+
+# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def defuse(cell: str) -> str:
+    """Return `cell` so that a spreadsheet reads it as text, whatever it begins with."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -14,14 +14,13 @@ from portal.account.models import Contract
 from portal.database import db
 from portal.feedback import votes
 from portal.feedback.models import Item, Vote
+from portal.text import defuse
 
 BATCH = 500
 COLUMNS = (
     "id", "product", "kind", "severity", "visibility", "title", "body", "author", "organization", "contract", "about_version",
     "created_at", "status", "status_version", "response", "votes", "voting_contracts",
 )  # fmt: skip
-# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def count() -> int:
@@ -98,8 +97,3 @@ def write_json(items: Iterator[dict[str, Any]], file: TextIO) -> None:
     for number, item in enumerate(items):
         file.write(("," if number else "") + "\n" + json.dumps(item, ensure_ascii=False))
     file.write("\n]\n")
-
-
-def defuse(cell: str) -> str:
-    """Return `cell` so that a spreadsheet reads it as text, whatever it begins with."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

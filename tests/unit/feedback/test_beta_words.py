@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from portal.feedback.access import beta_times, names_beta
-from portal.feedback.export import defuse
 from portal.feedback.models import Status, StatusChange
+from portal.text import defuse
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
