@@ -4,6 +4,7 @@ This finds the wrong file and the error page saved as an installer. It says noth
 """
 
 import hashlib
+from collections.abc import Callable
 
 from portal.errors import Invalid
 
@@ -40,9 +41,9 @@ class Inspection:
 
 def check_type(filename: str, head: bytes) -> None:
     """Raise Invalid unless a file that starts with `head` can be what the ending of its name says; other endings may hold anything."""
-    ending = filename.rpartition(".")[2].lower()
+    _, dot, ending = filename.lower().rpartition(".")
     check = _CHECKS.get(ending)
-    if check is not None and not check(head):
+    if dot and check is not None and not check(head):
         raise Invalid(f"{filename} is no {ending} file: it does not begin like one. Check that you chose the file you meant.", "file")
 
 
@@ -52,7 +53,7 @@ def _is_program(head: bytes) -> bool:
     return head.startswith(b"MZ") and len(head) >= _PE_OFFSET_AT + 4 and head[at : at + 4] == b"PE\0\0"
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[bytes], bool]] = {
     "exe": _is_program,
     "msi": lambda head: head.startswith(_OLE),
     "zip": lambda head: head.startswith(_ZIP),

@@ -199,8 +199,8 @@ def _damaged(filename: str, caller: Caller) -> Response:
     """503, for it will be put right; without a time to come back, which nobody knows."""
     title = "This file is damaged in our storage"
     message = (
-        f"We do not hand out {filename}, because what we have of it is not what we published. We have been told, and will put "
-        f"it right. If you need it soon, write to {current_settings().support_email}."
+        f"We do not hand out {filename}, because what we have of it is not what we published. Try again another day; if you need "
+        f"it soon, write to {current_settings().support_email}."
     )
     return make_response(say(caller, HTTPStatus.SERVICE_UNAVAILABLE, title, message))
 
