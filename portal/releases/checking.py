@@ -35,7 +35,7 @@ def lines_for(build: Build, release: Release, base_url: str) -> list[Line]:
         Line("sha256sum", "Prints the file’s name and OK when it is the one we built.", sha256sum_check(name, build.sha256)),
     ]
     if build.signature and product.signing_key:
-        does = f"Says that signature and comment are verified when we signed the file. Save its signature beside it as {name}.minisig."
+        does = f"Says that signature and comment are verified if we signed the file. Save its signature beside it as {name}.minisig."
         lines += [Line(title, does, text) for title, text in minisign_checks(name, product.signing_key)]
     lines.append(
         Line(

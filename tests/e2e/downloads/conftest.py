@@ -1,5 +1,6 @@
 """Real gunicorn on SQLite, alone and behind a real nginx with the configuration that we ship."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -13,23 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from portal import clock
-from portal.account import access_tokens
+from portal.account import access_tokens, contracts
 from portal.app import create_app
 from portal.config import Settings
 from portal.database import db, transaction
-from portal.releases.models import Channel
-from tests.builds import find_seat, find_user, publish_release
+from portal.releases.models import Channel, Download
+from tests.builds import find_contract, find_seat, find_user, publish_release
 from tests.cast import Cast, assemble
 from tests.conftest import SECRET, make_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 # Longer than all the buffers between two processes, so that a cut connection is noticed.
 CONTENT = os.urandom(1 << 20) * 24
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+SIZE = len(CONTENT)
 FILENAME = "studio x64 “neu”.msi"
 START_SECONDS = 30
+WAIT_SECONDS = 20
+THREADS = 24
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Server:
     app: Flask
     cast: Cast
     token: str
+    data_dir: Path
 
     @property
     def url(self) -> str:
@@ -48,6 +55,11 @@ class Server:
     def curl(self, *arguments: str, cwd: Path | None = None, token: str | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run curl on the build as alice. `--fail`: an error page is exit code 22 and never lands in a file."""
         return subprocess.run(self.command(*arguments, token=token), cwd=cwd, capture_output=True, timeout=120)
+
+    def asked(self) -> list[tuple[int, str]]:
+        """Each answer of the portal so far: its status, and the range that was asked for ("-" for none)."""
+        lines = (self.data_dir / "access.log").read_text().splitlines()
+        return [(int(status), wanted) for status, _, wanted in (line.partition(" ") for line in lines)]
 
     def command(self, *arguments: str, token: str | None = None) -> list[str]:
         by = f"Authorization: Bearer {self.token if token is None else token}"
@@ -101,11 +113,13 @@ def portal(tmp_path: Path, sqlite_template: Path) -> tuple[Flask, Cast, str, Set
 def gunicorn(data_dir: Path, **changes: str) -> Iterator[int]:
     port = free_port()
     environment = {
-        "PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "SECRET_KEY": SECRET, "PUBLIC_URL": f"http://127.0.0.1:{port}", **changes,
+        "PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), "SECRET_KEY": SECRET, "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "WEB_THREADS": str(THREADS), **changes,
     }  # fmt: skip
     command = [
-        sys.executable, "-m", "gunicorn", "wsgi:app", "--worker-class", "gthread", "--threads", "24",
+        sys.executable, "-m", "gunicorn", "wsgi:app", "--worker-class", "gthread", "--threads", str(THREADS),
         "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "--graceful-timeout", "2",
+        "--access-logfile", str(data_dir / "access.log"), "--access-logformat", "%(s)s %({range}i)s",
     ]  # fmt: skip
     with running(command, port, environment):
         yield port
@@ -116,7 +130,15 @@ def direct(portal: tuple[Flask, Cast, str, Settings]) -> Iterator[Server]:
     """gunicorn alone, sending the bytes itself."""
     app, cast, token, settings = portal
     with gunicorn(settings.data_dir) as port:
-        yield Server(f"http://127.0.0.1:{port}", app, cast, token)
+        yield Server(f"http://127.0.0.1:{port}", app, cast, token, settings.data_dir)
+
+
+@pytest.fixture
+def portal_with_two_slots(portal: tuple[Flask, Cast, str, Settings]) -> Iterator[Server]:
+    """gunicorn alone, sending two downloads at a time."""
+    app, cast, token, settings = portal
+    with gunicorn(settings.data_dir, MAX_DOWNLOADS="2") as port:
+        yield Server(f"http://127.0.0.1:{port}", app, cast, token, settings.data_dir)
 
 
 @pytest.fixture
@@ -127,7 +149,13 @@ def behind_nginx(portal: tuple[Flask, Cast, str, Settings]) -> Iterator[Server]:
         port = free_port()
         configuration = write_nginx_configuration(settings, backend, port)
         with running(["nginx", "-c", str(configuration)], port, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}):
-            yield Server(f"http://127.0.0.1:{port}", app, cast, token)
+            yield Server(f"http://127.0.0.1:{port}", app, cast, token, settings.data_dir)
+
+
+@pytest.fixture(params=["direct", "behind_nginx"])
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
 
 
 def write_nginx_configuration(settings: Settings, backend: int, port: int) -> Path:
@@ -148,3 +176,24 @@ def write_nginx_configuration(settings: Settings, backend: int, port: int) -> Pa
     """
     (directory / "nginx.conf").write_text(frame)
     return directory / "nginx.conf"
+
+
+def entries(server: Server) -> list[Download]:
+    with server.app.app_context():
+        return list(db.session.scalars(sa.select(Download).order_by(Download.id)))
+
+
+def wait_until_complete(server: Server) -> list[Download]:
+    """The server notes what it sent after curl has it, so it may take a moment."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        found = entries(server)
+        if found and all(entry.completed_at is not None for entry in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not complete: {[(entry.ranges, entry.sent) for entry in entries(server)]}")
+
+
+def suspend(server: Server) -> None:
+    with server.app.app_context(), transaction():
+        contracts.suspend(find_contract(server.cast.contract), actor=None, now=clock.now())

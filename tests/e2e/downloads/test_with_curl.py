@@ -3,44 +3,11 @@
 import hashlib
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from portal import clock
-from portal.account import contracts
-from portal.database import db, transaction
-from portal.releases.models import Download
-from tests.builds import find_contract
-from tests.e2e.downloads.conftest import CONTENT, FILENAME, Server
-
-DIGEST = hashlib.sha256(CONTENT).hexdigest()
-SIZE = len(CONTENT)
-WAIT_SECONDS = 20
-
-
-@pytest.fixture(params=["direct", "behind_nginx"])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
-
-def entries(server: Server) -> list[Download]:
-    with server.app.app_context():
-        return list(db.session.scalars(sa.select(Download).order_by(Download.id)))
-
-
-def wait_until_complete(server: Server) -> list[Download]:
-    """The server notes what it sent after curl has it, so it may take a moment."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        found = entries(server)
-        if found and all(entry.completed_at is not None for entry in found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not complete: {[(entry.ranges, entry.sent) for entry in entries(server)]}")
+from tests.e2e.downloads.conftest import CONTENT, DIGEST, FILENAME, SIZE, Server, entries, suspend, wait_until_complete
 
 
 def take_until_cut(server: Server, file: Path, size: int) -> None:
@@ -50,11 +17,6 @@ def take_until_cut(server: Server, file: Path, size: int) -> None:
     file.write_bytes(process.stdout.read(size))
     process.stdout.close()
     assert process.wait(timeout=60) != 0
-
-
-def suspend(server: Server) -> None:
-    with server.app.app_context(), transaction():
-        contracts.suspend(find_contract(server.cast.contract), actor=None, now=clock.now())
 
 
 def headers_of(output: bytes) -> tuple[int, dict[str, str]]:
