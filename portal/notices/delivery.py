@@ -127,7 +127,8 @@ class _Round:
             while not self.stopping():
                 began = time.monotonic()
                 with transaction():
-                    claimed = outbox.claim(self.batch, self.lease_id, self.now())
+                    held = outbox.renew(self.lease_id, self.now())
+                    claimed = outbox.claim(self.batch, self.lease_id, self.now()) if held else []
                 if not claimed:
                     return
                 self.waiting.update({one.due.id: one for one in claimed})
@@ -172,7 +173,10 @@ class _Round:
         """Take out of `waiting` whatever must not go out now, notice by notice, and say so in the database."""
         self.checked_at = now = self.now()
         release_connection()  # a new snapshot: what was decided a moment ago must count
-        self.paused_domains = domains.paused()
+        try:
+            self.paused_domains = domains.paused()
+        except NO_ANSWER as error:
+            raise Busy("The database did not answer while mail was checked.") from error
         self._postpone_paused_domains(now)
         for notice_id in sorted({one.notice_id for one in self.waiting.values()}):
             people = [one.due for one in self.waiting.values() if one.notice_id == notice_id]
@@ -201,6 +205,10 @@ class _Round:
         with transaction():
             for until, ids in held.items():
                 outbox.postpone(self.lease_id, ids, until)
+            given_up = domains.give_up(self.paused_domains, now)
+        if given_up:
+            self.run.counts[DeliveryState.FAILED] += given_up
+            self.settled(given_up)
         for delivery_id in (one for ids in held.values() for one in ids):
             del self.waiting[delivery_id]
 

@@ -25,6 +25,8 @@ LEASE = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=72)
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=2)
+# More people than these are many, whatever they are told.
+FEW = 10
 REPLY_LENGTH = 500
 REASON_LENGTH = 60
 GIVEN_UP = "given up after 72 hours of trying"
@@ -71,7 +73,7 @@ def enqueue(
 
     The deliveries are made by one statement, whatever the size of the audience. `context` must be JSON and hold no secret;
     `{"test": True}` in it, with no topic, makes a test mail: its kind's check is not asked and "[Test]" stands in its subject.
-    Mail without a topic cannot be switched off, and goes before mail that can.
+    Mail without a topic cannot be switched off. To a few people, who wait for it, it goes before mail to many.
     Raises IntegrityError if a notice with this `key` exists: there may be only one.
     """
     notice = Notice(kind=kind, topic=topic, product_id=product_id, key=key, context=context, created_at=now, created_by_id=created_by_id)
@@ -88,7 +90,7 @@ def enqueue(
         "name": name,
         "state": sa.literal(DeliveryState.QUEUED.value),
         "attempts": sa.literal(0),
-        "urgent": sa.literal(topic is None),
+        "urgent": _is_urgent(audience, topic),
         "created_at": sa.literal(now, instant),
         "next_attempt_at": sa.literal(now, instant),
         "give_up_at": sa.literal(now + GIVE_UP_AFTER, instant),
@@ -96,6 +98,14 @@ def enqueue(
     db.session.execute(sa.insert(Delivery).from_select(list(values), sa.select(*values.values())))
     wake_after_commit()
     return notice
+
+
+def _is_urgent(audience: Audience, topic: Topic | None) -> sa.ColumnElement[bool]:
+    """Whether somebody waits for it. A crowd goes neither before a link to sign in nor against the pause of a domain."""
+    if topic is not None:
+        return sa.false()
+    some = audience.limit(FEW + 1).subquery()
+    return sa.select(sa.func.count() <= FEW).select_from(some).scalar_subquery()
 
 
 def _domain_of(address: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
@@ -135,8 +145,8 @@ def renew(lease_id: int, now: datetime) -> bool:
 def claim(limit: int, lease_id: int, now: datetime) -> list[Claimed]:
     """Take up to `limit` due deliveries under a lease, those somebody waits for first. In the order to send them.
 
-    Must be committed before anything is sent. PostgreSQL gives two workers different rows by SKIP LOCKED, and returns them
-    unordered, hence the sort; on SQLite only one transaction writes at a time.
+    The lease must be held (`renew`), and the claim be committed before anything is sent. PostgreSQL gives two workers different
+    rows by SKIP LOCKED, and returns them unordered, hence the sort; on SQLite only one transaction writes at a time.
     """
     taken = _claim(limit, lease_id, now, urgent=True)
     if len(taken) < limit:
@@ -167,14 +177,6 @@ def _claim(limit: int, lease_id: int, now: datetime, *, urgent: bool) -> list[Cl
     return [Claimed(row[1], urgent, row[2], Due(row[0], row[3], row[4], row[5], now)) for row in sorted(rows)]
 
 
-def give_back(lease_id: int, now: datetime, *, notice_id: int | None = None) -> int:
-    """Return what was claimed but not tried to the queue, as if nothing had happened; of one notice alone if it is named."""
-    held = sa.update(Delivery).where(Delivery.lease_id == lease_id)
-    if notice_id is not None:
-        held = held.where(Delivery.notice_id == notice_id)
-    return run_update(held.values(**_waiting(now)))
-
-
 def postpone(lease_id: int, delivery_ids: Iterable[int], until: datetime) -> None:
     """Return claimed deliveries to the queue, to be tried at `until`; no attempt is counted."""
     mine = Delivery.lease_id == lease_id, Delivery.id.in_(list(delivery_ids))
@@ -182,8 +184,8 @@ def postpone(lease_id: int, delivery_ids: Iterable[int], until: datetime) -> Non
 
 
 def close_lease(lease_id: int, now: datetime) -> None:
-    """Give back what is left and end the lease."""
-    give_back(lease_id, now)
+    """Give back what was claimed but not tried, as if nothing had happened, and end the lease."""
+    run_update(sa.update(Delivery).where(Delivery.lease_id == lease_id).values(**_waiting(now)))
     run_update(sa.delete(Lease).where(Lease.id == lease_id))
 
 
@@ -205,8 +207,13 @@ def _waiting(until: datetime) -> dict[str, Any]:
 
 
 def not_before(instant: datetime) -> sa.ColumnElement[datetime | None]:
-    """When a waiting delivery is tried: at `instant`, or, while its notice is paused, not until it is resumed."""
-    paused = sa.select(Notice.id).where(Notice.paused_at.is_not(None))
+    """When a waiting delivery is tried: at `instant`, or, while its notice is paused, not until it is resumed.
+
+    What was cancelled has its turn, in which it is skipped. The lock makes whoever resumes or cancels at this moment go first, or
+    wait: a delivery that is put aside behind their backs would be picked up by nobody.
+    """
+    held = Notice.paused_at.is_not(None), Notice.cancelled_at.is_(None)
+    paused = sa.select(Notice.id).where(*held).with_for_update(read=True)
     return sa.case((Delivery.notice_id.in_(paused), sa.null()), else_=sa.literal(instant, Delivery.next_attempt_at.type))
 
 

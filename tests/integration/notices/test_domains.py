@@ -82,3 +82,30 @@ def test_mailboxes_that_defer_do_not_pause_their_domain(notice_id: int, mail_ser
     deliver_due(now=lambda: NOW)
     assert db.session.get(DomainPause, SLOW) is None
     assert sum(one.attempts for one in at_slow(notice_id)) == EACH
+
+
+def test_a_domain_that_takes_nothing_for_72_hours_is_given_up_for_all_at_once(notice_id: int, mail_server: MailServer) -> None:
+    now, end = NOW, NOW + timedelta(hours=90)
+    while now < end and any(one.state is DeliveryState.DEFERRED or one.state is DeliveryState.QUEUED for one in at_slow(notice_id)):
+        deliver_due(now=lambda now=now: now)  # type: ignore[misc]
+        pause = db.session.get(DomainPause, SLOW, populate_existing=True)
+        now = pause.until if pause is not None else now + timedelta(minutes=1)
+    left = at_slow(notice_id)
+    assert {(one.state, one.reason, one.next_attempt_at) for one in left} == {(DeliveryState.FAILED, outbox.GIVEN_UP, None)}
+    assert {(one.reply or "")[:9] for one in left} == {"451 4.7.1"}
+    assert now >= NOW + timedelta(hours=72)
+    assert {0} < {one.attempts for one in left}, "most were never tried themselves"
+
+
+def test_mail_to_many_that_cannot_be_switched_off_is_held_back_at_a_paused_domain(enqueue: Enqueue, mail_server: MailServer) -> None:
+    with transaction() as session:
+        many = [User(email=f"p{n}@{SLOW}", name="", fs_uniquifier=f"{n}", created_at=NOW) for n in range(outbox.FEW + 1)]
+        session.add_all(many)
+        addresses = [person.email for person in many]
+    to_many, to_one = enqueue(*addresses), enqueue(addresses[0])
+    mail_server.answers = dict.fromkeys(addresses, "451 4.7.1 too much mail from you")
+    deliver_due(now=lambda: NOW)
+    assert db.session.get(DomainPause, SLOW) is not None
+    assert sum(one.attempts for one in at_slow(to_many)) < len(addresses)
+    assert [one.urgent for one in at_slow(to_one)] == [True]
+    assert {one.urgent for one in at_slow(to_many)} == {False}
