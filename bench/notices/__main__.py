@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -189,6 +190,7 @@ def say(what: str) -> None:
 
 def main() -> None:
     plan = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and databases removed
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=plan.folder, prefix="portal-bench-") as name, databases(Path(name)) as stock:
         folder = Path(name)
