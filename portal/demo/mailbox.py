@@ -26,7 +26,10 @@ SHOWN = 200
 
 
 class Catcher:
-    """Writes each accepted mail to `directory` before it answers 250, so an accepted mail is never lost."""
+    """Writes each accepted mail to `directory` before it answers 250, so an accepted mail is never lost.
+
+    It is the last stop of a mail, so it puts the envelope sender on top (RFC 5321, 4.4): bounces go there.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -34,7 +37,7 @@ class Catcher:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         name = f"{time.time_ns():020d}-{next(self._numbers):06d}"
-        content = envelope.original_content or b""
+        content = f"Return-Path: <{envelope.mail_from or ''}>\r\n".encode() + (envelope.original_content or b"")
         partial = self.directory / f"{name}.tmp"
         partial.write_bytes(content)
         partial.rename(self.directory / f"{name}.eml")

@@ -88,16 +88,20 @@ def choose_ports(state_file: Path, web: int) -> Ports:
     return Ports(web or free_port(earlier.get("web", 0)), free_port(earlier.get("smtp", 0)), free_port(earlier.get("mailbox", 0)))
 
 
-def write_environment(data_dir: Path, ports: Ports) -> None:
-    """Write DATA_DIR/.env, which makes every command work on the running demo. A secret key made earlier is kept.
+# Where the demo's own parts are. Decided at each start, whatever its file says: it must not touch a real database or mail server.
+PLACES = ("DATABASE_URL", "QUEUE_URL", "STORAGE_URL", "RATE_LIMIT_URL", "SMTP_URL", "PUBLIC_URL", "WEB_HOST", "WEB_PORT")
 
-    It names every setting: what is empty means the default, so that nothing of the surroundings reaches the demo. It must
-    not touch a real database or mail server.
+
+def write_environment(data_dir: Path, ports: Ports) -> None:
+    """Write DATA_DIR/.env, which makes every command work on the running demo.
+
+    What was set there before is kept, by an earlier start (the secret key) or by hand, apart from PLACES. It names every
+    setting: what is empty means the default, so that nothing of the surroundings reaches the demo.
     """
     earlier = written_environment(data_dir)
     values = {setting.name.upper(): "" for setting in fields(Settings) if setting.name != "data_dir"}
     values |= {
-        "SECRET_KEY": earlier.get("SECRET_KEY") or secrets.token_urlsafe(48),
+        "SECRET_KEY": secrets.token_urlsafe(48),
         "PUBLIC_URL": ports.url,
         "WEB_PORT": str(ports.web),
         "SMTP_URL": f"smtp://{LOOPBACK}:{ports.smtp}",
@@ -106,9 +110,16 @@ def write_environment(data_dir: Path, ports: Ports) -> None:
         "VENDOR_ADDRESS": "Northwind Automation, Example Street 1, 10115 Berlin, Germany",
         "SUPPORT_EMAIL": "support@northwind.example.org",
         "MAIL_FROM": "releases@northwind.example.org",
+        "MAIL_RETURN_PATH": "bounces@northwind.example.org",
         "SIGN_IN_LIMIT": "600 per minute",
     }
-    write_private(data_dir / ".env", "".join(f'{name}="{value}"\n' for name, value in values.items()))
+    values |= {name: value for name, value in earlier.items() if value and name in values and name not in PLACES}
+    write_private(data_dir / ".env", "".join(f'{name}="{_escape(value)}"\n' for name, value in values.items()))
+
+
+def _escape(value: str) -> str:
+    """Write a value as it stands between double quotes in a `.env` file."""
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def written_environment(data_dir: Path) -> dict[str, str]:
