@@ -18,7 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 BUCKET = "builds"
 START_SECONDS = 60
+# Of the portal, which may do no more in the bucket than it has to; and of the bucket's owner.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "a-key-for-tests", "AWS_SECRET_ACCESS_KEY": "a-secret-for-tests-alone"}
+OWNER = ("the-owners-key", "the-owners-secret")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class SeaweedFS:
         return f"s3://{BUCKET}/{prefix or secrets.token_hex(8)}?endpoint=http://127.0.0.1:{port or self.port}&region=us-east-1"
 
     def client(self) -> Any:
-        """Return a client of the tests' own."""
-        session = boto3.session.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+        """Return a client of the bucket's owner."""
+        session = boto3.session.Session(*OWNER)
         config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, signature_version="s3v4")
         return session.client("s3", region_name="us-east-1", endpoint_url=self.endpoint, config=config)
 
@@ -65,12 +67,12 @@ def running(directory: Path) -> Iterator[SeaweedFS]:
         "s3.port.grpc",
     )
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    identity = {
-        "name": "portal",
-        "credentials": [{"accessKey": CREDENTIALS["AWS_ACCESS_KEY_ID"], "secretKey": CREDENTIALS["AWS_SECRET_ACCESS_KEY"]}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    rights = {"portal": [f"{right}:{BUCKET}" for right in ("Read", "Write", "List")], "owner": ["Admin"]}
+    keys = {"portal": tuple(CREDENTIALS.values()), "owner": OWNER}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": keys[name][0], "secretKey": keys[name][1]}], "actions": rights[name]} for name in keys
+    ]
+    (directory / "s3.json").write_text(json.dumps({"identities": identities}))
     command = [
         str(Path(sysconfig.get_path("scripts")) / "weed"), "-logtostderr", "server", f"-dir={directory}",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0",

@@ -27,7 +27,7 @@ class Missing(Exception):
 
 
 class Away(PortalError):
-    """The store does not answer, or refuses us. Nothing was stored; the same again, a little later, may well work."""
+    """The store does not answer, refuses us, or is full. Nothing was stored; the same again, a little later, may well work."""
 
 
 @dataclass(frozen=True)

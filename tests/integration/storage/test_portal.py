@@ -9,20 +9,22 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
 from portal.account import access_tokens, contracts
 from portal.app import create_app
+from portal.cli import main
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.releases import catalog, publishing
 from portal.releases.models import Build, Channel, Download
-from portal.storage import store
+from portal.storage import key, store
 from tests.builds import find_contract, find_seat, find_user, publish_release
 from tests.cast import Cast
-from tests.conftest import csrf_token, make_settings
+from tests.conftest import SECRET, csrf_token, make_settings
 from tests.integration.releases.helpers import make_draft
 from tests.integration.releases.test_upload_memory import HEAD, MEGABYTE, SIZE, TAIL, Body, resident_bytes
 from tests.seaweedfs import SeaweedFS, free_ports
@@ -68,6 +70,15 @@ def token_of(app: Flask, person: str) -> dict[str, str]:
     with app.app_context(), transaction():
         token = access_tokens.create(find_seat(person).id, "curl", actor=find_user(person), now=clock.now())
     return {"Authorization": f"Bearer {token}"}
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    """Run a command on this portal."""
+    environment = {
+        "DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url,
+        "SECRET_KEY": SECRET, "STORAGE_URL": settings.storage_url,
+    }  # fmt: skip
+    return CliRunner().invoke(main, arguments, env=environment)
 
 
 def send(client: FlaskClient, body: Body, accept: str = "application/json") -> tuple[int, dict[str, str], str]:
@@ -165,6 +176,23 @@ def test_head_and_conditions_read_no_bytes(app: Flask, cast: Cast, beta: int, si
     assert entries(app) == []
 
 
+def test_damage_in_the_bucket_is_found_and_healed_by_the_same_bytes(
+    app: Flask, cast: Cast, beta: int, sign_in: SignIn, settings: Settings, seaweedfs: SeaweedFS
+) -> None:
+    alice, bucket = sign_in(cast.alice), settings.bucket
+    assert bucket is not None
+    for bytes_there, code, status in ((CONTENT[:-1] + b"?", 1, 503), (CONTENT[:-1], 1, 503), (None, 1, 503), (CONTENT, 0, 200)):
+        place = {"Bucket": bucket.name, "Key": bucket.prefix + key(DIGEST)}
+        if bytes_there is None:
+            seaweedfs.client().delete_object(**place)
+        else:
+            seaweedfs.client().put_object(**place, Body=bytes_there)
+        assert run(settings, "release", "verify").exit_code == code
+        answer = alice.get(FILE)
+        assert answer.status_code == status
+        answer.close()
+
+
 # Away --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +248,18 @@ def test_an_upload_whose_bucket_goes_away_on_the_way_is_read_to_its_end_and_says
     assert body.left == 0
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Build)) == 1
+
+
+def test_commands_say_that_the_bucket_is_away(app: Flask, cast: Cast, beta: int, settings: Settings, relay: Relay, tmp_path: Path) -> None:
+    with app.app_context():
+        make_draft(version="15.3b3")
+    (tmp_path / "notes.txt").write_text("Read me.")
+    relay.break_next(1_000, after=None)
+    for command in (["verify"], ["sweep"], ["add-build", "macro-studio", "15.3b3", str(tmp_path / "notes.txt"), "--kind", "document"]):
+        result = run(settings, "release", *command)
+        assert (result.exit_code, "does not answer" in result.stderr) == (1, True), result.output
+    relay.break_next(0, after=None)
+    assert run(settings, "release", "verify").exit_code == 0
 
 
 def test_readyz_tells_whether_the_bucket_answers(seaweedfs: SeaweedFS, tmp_path: Path, database_url: str) -> None:
