@@ -30,6 +30,7 @@ blueprint = Blueprint("releases_staff", __name__, url_prefix="/staff/releases")
 protect(blueprint, staff("publisher"))
 
 PAGE = 50
+REFUSED_WITH = {TooLarge: 413, Conflict: 409, Away: 503}
 NEWEST = 8
 
 
@@ -89,6 +90,9 @@ def new() -> ResponseReturnValue:
 def edit(product: str, version: str) -> ResponseReturnValue:
     """Change a draft, or correct what a published release says."""
     release = catalog.find_release(product, version)
+    if release.state is ReleaseState.SCHEDULED:
+        flash("It is scheduled. Make it a draft again to change it.", "error")
+        return to_page(release)
     is_draft = release.state is ReleaseState.DRAFT
     form = DraftForm(obj=release) if is_draft else WordsForm(obj=release)
     overtaken = False
@@ -135,7 +139,7 @@ def show(product: str, version: str) -> ResponseReturnValue:
 
 def _page(release: Release, form: BuildForm, upload_error: PortalError | None = None, status: int = 200) -> ResponseReturnValue:
     now = clock.now()
-    is_draft = release.state is ReleaseState.DRAFT
+    waits = release.state in (ReleaseState.DRAFT, ReleaseState.SCHEDULED)
     notice = find_by_key(announcements.published_key(release.id))
     return render_template(
         "releases/staff_release.html",
@@ -149,8 +153,8 @@ def _page(release: Release, form: BuildForm, upload_error: PortalError | None = 
         replaces=drafts.previous_version(release.product_id, release.version_key),
         mail=announcements.preview(release, recipient=me(), now=now),
         sender=f"{current_settings().vendor_name} <{current_settings().mail_from}>",
-        obstacle=publishing.obstacle_to_publishing(release, now) if is_draft else None,
-        reach=audience.reach(release, now) if is_draft else None,
+        obstacle=publishing.obstacle_to_publishing(release, now) if waits else None,
+        reach=audience.reach(release, now) if waits else None,
         notice=notice,
         progress=progress_now(notice, now) if notice else None,
         people=recipients(notice.id) if notice else None,
@@ -287,7 +291,7 @@ def publish(product: str, version: str) -> ResponseReturnValue:
         with transaction():
             publishing.publish_release(release_id, actor=me(), now=clock.now(), revision=WordsForm().read_revision())
     except Conflict as error:
-        if release.state is ReleaseState.DRAFT:
+        if release.state in (ReleaseState.DRAFT, ReleaseState.SCHEDULED):
             flash(str(error), "error")
         return to_page(release)
     flash(f"{release.product.name} {release.version} is published. Its notices are going out.", "success")

@@ -1,15 +1,19 @@
 """Builds in a directory of this machine, or one that several machines share."""
 
 import io
+import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from portal.storage.interface import INCOMING, SHA256, Incoming, Missing, Store, key
+from portal.storage.interface import INCOMING, SHA256, Away, Incoming, Missing, Store, key
+
+log = logging.getLogger(__name__)
 
 
 class DiskStore(Store):
@@ -58,28 +62,42 @@ class _File(Incoming):
     def __init__(self, store: DiskStore, limit_bytes: int) -> None:
         super().__init__(limit_bytes)
         self._store = store
-        store.incoming.mkdir(parents=True, exist_ok=True)
         self._path = store.incoming / secrets.token_hex(16)
-        self._file: BinaryIO = self._path.open("xb")
+        with _writing():
+            store.incoming.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = self._path.open("xb")
 
     def _append(self, data: bytes) -> None:
-        self._file.write(data)
+        with _writing():
+            self._file.write(data)
 
     def _keep(self, sha256: str) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        target = self._store.path(sha256)
-        _make_durable_directory(target.parent, self._store.root)
-        self._path.replace(target)
-        _sync_directory(target.parent)
+        with _writing():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            target = self._store.path(sha256)
+            _make_durable_directory(target.parent, self._store.root)
+            self._path.replace(target)
+            _sync_directory(target.parent)
 
     def close(self) -> None:
         """Remove what was not finished, also where closing fails: on a full disk the last bytes cannot be written."""
-        try:
+        with suppress(OSError):
             self._file.close()
-        finally:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Say what the disk fails with: that it is full, above all."""
+    try:
+        yield
+    except OSError as error:
+        log.error("a build could not be stored: %s", error)
+        raise Away(
+            f"The portal could not store the file: {error.strerror}. Nothing of it was kept. Make room, then send it again."
+        ) from error
 
 
 def _remove_if_older(path: Path, older_than: datetime) -> bool:

@@ -3,10 +3,13 @@
 import hashlib
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from portal.storage import Away
 from portal.storage.disk import DiskStore
 
 
@@ -37,7 +40,7 @@ def test_a_full_disk_leaves_nothing(store: DiskStore) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(Away, match="too large. Nothing of it was kept"):
             store.write([b"x" * 1_000] * 20, 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -48,3 +51,14 @@ def test_a_directory_that_cannot_be_written_does_not_pass_the_check(store: DiskS
     store.root.write_text("a file is in the way")
     with pytest.raises(OSError, match="exists"):
         store.check()
+
+
+def test_without_a_bucket_none_of_its_packages_is_needed(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules.update(boto3=None, botocore=None, s3transfer=None)  # importing them fails, as if they were not installed
+from portal.app import create_app
+create_app().extensions["portal.storage"].check()
+"""
+    environment = {"DATA_DIR": str(tmp_path), "SECRET_KEY": "x" * 40}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)

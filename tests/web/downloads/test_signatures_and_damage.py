@@ -100,7 +100,7 @@ def test_a_damaged_build_is_refused_with_whom_to_ask(
     assert "support@example.org" in text
     assert CONTENT[:10] not in answer.data
     shown = alice.get(page).get_data(as_text=True)
-    assert "Damaged, not handed out" in shown
+    assert "marked as damaged" in shown
     assert f'href="{page}download/studio.msi"' not in shown
     with app.app_context():
         assert db.session.scalars(sa.select(Download)).all() == []
