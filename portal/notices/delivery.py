@@ -266,7 +266,6 @@ class _Round:
                     raise
                 log.warning("the database did not answer, settling again", exc_info=True)
                 time.sleep(SETTLE_PAUSE_SECONDS)
-        release_connection()
         for outcome in outcomes:
             self.waiting.pop(outcome.delivery_id, None)
             self.under_way.pop(outcome.delivery_id, None)

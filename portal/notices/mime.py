@@ -103,6 +103,10 @@ def quoted_printable(text: str) -> bytes:
 
     What is encoded in pieces is whole again when a soft break stands between them.
     """
+    if text.isascii() and text.isprintable() and "=" not in text and " " not in text:  # a link: as it is, but for soft breaks
+        if len(text) < LINE_LENGTH:
+            return text.encode()
+        return "=\r\n".join([text[at : at + LINE_LENGTH - 1] for at in range(0, len(text), LINE_LENGTH - 1)]).encode()
     encoded = binascii.b2a_qp(text.encode("utf-8", "replace"), istext=True)
     if len(encoded) < LINE_LENGTH:
         return encoded.replace(b"\n", b"\r\n")

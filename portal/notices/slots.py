@@ -130,6 +130,8 @@ class Mail:
         self._fillings = [(place, slot.name, _writer(slot), _encode(slot.part, slot.otherwise)) for place, slot in slots]
         in_subject = [piece for piece in subject if isinstance(piece, Slot)]
         self.has_fixed_subject = not in_subject
+        self._subject_slots = {slot.name for slot in in_subject}
+        self._usual_subject = self._subject({})
         self._slots = [*in_subject, *(slot for _, slot in slots)]
 
     @property
@@ -142,7 +144,10 @@ class Mail:
         return {slot.part for slot in self._slots if slot.name == name}
 
     def subject_for(self, values: Values) -> str:
-        """Return the subject that the person with these values reads."""
+        """Return the subject that the person with these values reads: for most of them the usual one."""
+        return self._usual_subject if self._subject_slots.isdisjoint(values) else self._subject(values)
+
+    def _subject(self, values: Values) -> str:
         return mime.one_line(
             "".join(piece if isinstance(piece, str) else _content(piece, values.get(piece.name)) for piece in self.subject)
         )
