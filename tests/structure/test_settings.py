@@ -108,6 +108,12 @@ def test_a_storage_address_with_keys_is_refused_and_not_told(address: str) -> No
     assert "AKIAEXAMPLE" not in str(refused.value)
 
 
+def test_a_bucket_without_the_packages_for_it_is_refused_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.config.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"STORAGE_URL.*pip install --require-hashes -r requirements-s3\.txt"):
+        load({**SAFE, "STORAGE_URL": "s3://builds"})
+
+
 @pytest.mark.parametrize(
     ("address", "bucket"),
     [

@@ -27,6 +27,7 @@ from tests.cast import Cast, assemble
 from tests.conftest import csrf_token, make_settings
 from tests.e2e.downloads.conftest import CONTENT, DIGEST, FILENAME, SIZE, gunicorn
 from tests.seaweedfs import CREDENTIALS, SeaweedFS
+from tests.unreliable import Relay, relay_to
 
 PAGE = "/beta/macro-studio/15.3b2/"
 FILE = f"{PAGE}download/studio%20x64%20%E2%80%9Cneu%E2%80%9D.msi"
@@ -78,9 +79,16 @@ class Portal:
 
 
 @pytest.fixture
-def start(tmp_path: Path, sqlite_template: Path, seaweedfs: SeaweedFS) -> Iterator[Callable[[int], Portal]]:
-    """Return a function that starts a portal on the bucket; its argument says for how many seconds links live."""
-    storage_url = seaweedfs.storage_url()
+def relay(seaweedfs: SeaweedFS) -> Iterator[Relay]:
+    with relay_to(seaweedfs.port) as relay:
+        yield relay
+
+
+@pytest.fixture
+def start(tmp_path: Path, sqlite_template: Path, seaweedfs: SeaweedFS, relay: Relay) -> Iterator[Callable[[int], Portal]]:
+    """Return a function that starts a portal on the bucket, which it reaches over the relay; its argument says for how many
+    seconds links live."""
+    storage_url = seaweedfs.storage_url(port=relay.port)
     shutil.copyfile(sqlite_template, tmp_path / "portal.db")
     app = create_app(make_settings(tmp_path, storage_url=storage_url))
     with app.app_context():
@@ -158,6 +166,30 @@ def test_a_broken_download_is_resumed_and_the_ledger_knows_when_all_of_it_was_se
     assert streaming.curl(FILE, "-H", token, "--fail", "-C", "-", "-o", str(file)).returncode == 0
     assert digest_of(file) == DIGEST
     assert streaming.wait_until_complete().ranges == [[0, SIZE - 1]]
+
+
+def test_a_bucket_that_goes_away_breaks_the_download_visibly_and_it_can_be_resumed(streaming: Portal, relay: Relay, tmp_path: Path) -> None:
+    publish_beta(streaming)
+    token, file = streaming.token(streaming.cast.alice), tmp_path / "got"
+    command = ["curl", "--silent", "--noproxy", "*", "--limit-rate", "8M", "-o", str(file), "-H", token, streaming.base + FILE]
+    with subprocess.Popen(command) as process:
+        wait_for_bytes(file, 1_000_000)
+        relay.break_next(1_000, after=None)
+        assert process.wait(timeout=60) == 18, "curl says that part of the file is missing"
+    assert 0 < file.stat().st_size < SIZE
+    away = streaming.curl(FILE, "-H", token, "-i")
+    assert away.stdout.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 30" in away.stdout
+    relay.break_next(0, after=None)
+    assert streaming.curl(FILE, "-H", token, "--fail", "-C", "-", "-o", str(file)).returncode == 0
+    assert digest_of(file) == DIGEST
+
+
+def wait_for_bytes(file: Path, size: int) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not file.exists() or file.stat().st_size < size:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_link_is_followed_to_the_file_under_its_name(linking: Portal, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_nothing(store: DiskStore) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(Away, match="too large. Nothing of it was kept"):
+        with pytest.raises(Away, match=r"too large\. Nothing of it was kept"):
             store.write([b"x" * 1_000] * 20, 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
