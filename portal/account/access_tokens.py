@@ -7,7 +7,7 @@ a feed's token stands in an address, which feed readers and their servers keep, 
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from portal import audit, tokens
 from portal.account.models import AccessToken, Contact, Contract, TokenPurpose, User
@@ -18,6 +18,27 @@ from portal.text import clean_line
 MOST_PER_SEAT = 20
 TOUCH_EVERY = timedelta(minutes=1)
 _CALLED = {TokenPurpose.DOWNLOAD: "download tokens", TokenPurpose.FEED: "private feeds"}
+
+
+# Built once, as each range of a download asks them.
+_SPEAKS_FOR = (
+    sa.select(Contact)
+    .join(AccessToken, AccessToken.contact_id == Contact.id)
+    .join(Contact.user)
+    .where(
+        AccessToken.token_hash == sa.bindparam("token_hash"),
+        AccessToken.purpose == sa.bindparam("purpose"),
+        AccessToken.revoked_at.is_(None),
+        AccessToken.created_at <= sa.bindparam("now"),
+        Contact.released_at.is_(None),
+        User.active.is_(True),
+    )
+    .options(contains_eager(Contact.user).joinedload(User.roles))
+)
+_TOUCH_IS_DUE = sa.select(AccessToken.id).where(
+    AccessToken.token_hash == sa.bindparam("token_hash"),
+    sa.or_(AccessToken.last_used_at.is_(None), AccessToken.last_used_at <= sa.bindparam("before")),
+)
 
 
 def create(
@@ -57,19 +78,12 @@ def authenticate(token: str, purpose: TokenPurpose, now: datetime) -> Contact | 
 
     Whether the contract is in force is not asked here; `entitlements.decide` does that, as for everybody.
     """
-    return db.session.scalar(
-        sa.select(Contact)
-        .join(AccessToken, AccessToken.contact_id == Contact.id)
-        .join(Contact.user)
-        .where(
-            AccessToken.token_hash == tokens.hash_token(token),
-            AccessToken.purpose == purpose,
-            AccessToken.revoked_at.is_(None),
-            AccessToken.created_at <= now,
-            Contact.released_at.is_(None),
-            User.active.is_(True),
-        )
-    )
+    return db.session.scalars(_SPEAKS_FOR, {"token_hash": tokens.hash_token(token), "purpose": purpose, "now": now}).unique().one_or_none()
+
+
+def is_touch_due(token: str, now: datetime) -> bool:
+    """Whether `touch` would write anything: asking is cheaper, and each range of a download would."""
+    return db.session.scalar(_TOUCH_IS_DUE, {"token_hash": tokens.hash_token(token), "before": now - TOUCH_EVERY}) is not None
 
 
 def touch(token: str, *, now: datetime) -> None:

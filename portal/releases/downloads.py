@@ -22,28 +22,36 @@ def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Spa
 
     `contract_id` is None when it was taken under no contract: by staff, or a stable build that any customer may have.
     """
-    key = f"{build_id}:{user_id}:{contract_id or '-'}"
-    over = sa.or_(Download.last_request_at < now - OPEN_FOR, Download.completed_at < now - SECOND_THOUGHTS)
-    db.session.execute(sa.update(Download).where(Download.open_key == key, over).values(open_key=None))
-    download = _open(key, build_id, user_id, contract_id, now)
+    download = _open(build_id, user_id, contract_id, now)
     download.ranges = _added(download.ranges, byte_range)
     download.last_request_at = max(download.last_request_at, now)
     db.session.flush()
     return download.id
 
 
-def _open(key: str, build_id: int, user_id: int, contract_id: int | None, now: datetime) -> Download:
-    """Return the open download of this key, locked until the transaction ends; a new one where there is none."""
+# Built once, as each range of a download asks it.
+_OPEN = sa.select(Download).where(Download.open_key == sa.bindparam("key")).with_for_update().execution_options(populate_existing=True)
+
+
+def _open(build_id: int, user_id: int, contract_id: int | None, now: datetime) -> Download:
+    """Return the open download of these, locked until the transaction ends; a new one where there is none."""
+    key = f"{build_id}:{user_id}:{contract_id or '-'}"
     new = {"build_id": build_id, "user_id": user_id, "contract_id": contract_id, "started_at": now, "last_request_at": now}
-    found = None
-    while found is None:  # somebody may close the one we met while we wait for its lock
+    while (found := db.session.scalar(_OPEN, {"key": key})) is None or _is_over(found, now):
+        if found is not None:
+            found.open_key = None
+            db.session.flush()
+        # Somebody else may be faster, and that one be closed again before we have it.
         db.session.execute(
             insert(Download).values(**new, open_key=key, ranges=[], sent=[]).on_conflict_do_nothing(index_elements=["open_key"])
         )
-        found = db.session.scalar(
-            sa.select(Download).where(Download.open_key == key).with_for_update().execution_options(populate_existing=True)
-        )
     return found
+
+
+def _is_over(download: Download, now: datetime) -> bool:
+    if download.completed_at is not None and download.completed_at < now - SECOND_THOUGHTS:
+        return True
+    return download.last_request_at < now - OPEN_FOR
 
 
 def note_sent(download_id: int, byte_range: Span, now: datetime) -> None:

@@ -74,8 +74,9 @@ def identify(now: datetime) -> Caller:
         refusal = in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
         refusal.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         raise HTTPException(response=refusal)
-    with transaction():
-        access_tokens.touch(token, now=now)
+    if access_tokens.is_touch_due(token, now):
+        with transaction():
+            access_tokens.touch(token, now=now)
     return Caller(contact.user, contact.id)
 
 
