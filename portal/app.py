@@ -30,7 +30,7 @@ from portal.notices import views as notices_views
 from portal.products import staff as products_staff
 from portal.releases import announcements as release_announcements
 from portal.releases import audience as release_audience
-from portal.releases import capacity, feed_views, integrity, subscribe_views
+from portal.releases import capacity, feed_views, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
 from portal.web import errors, filters, frame, guards, headers, health, icons, urls
@@ -46,6 +46,7 @@ BLUEPRINTS = (
     subscribe_views.blueprint,
     feed_views.blueprint,
     releases_staff.blueprint,
+    schedule_staff.blueprint,
     beta_views.blueprint,
     beta_staff.blueprint,
     adoption_staff.blueprint,
@@ -78,7 +79,7 @@ NAVIGATION = (
         20,
         staff=True,
         shown=guards.holds_role("publisher"),
-        also=(adoption_staff.blueprint.name,),
+        also=(adoption_staff.blueprint.name, schedule_staff.blueprint.name),
     ),
     frame.Entry("Beta terms", "beta_staff.index", 25, staff=True, shown=guards.holds_role("publisher")),
     frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
@@ -172,6 +173,7 @@ def _register_across_floors() -> None:
         signing_in,
         release_announcements,
         integrity,
+        scheduling,
         expiry,
         nudges,
         feedback_announcements,

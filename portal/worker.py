@@ -1,8 +1,8 @@
 """The worker: a huey consumer that delivers mail, and a clock beside it that forgets nothing.
 
 The queue only says "look now". What is due stands in the database, so a lost or empty queue costs seconds: every TICK_SECONDS
-the main thread shows that the worker lives, frees what dead workers held, and wakes delivery if anything is due. While the
-queue itself is broken, the main thread delivers.
+the main thread publishes what was scheduled, shows that the worker lives, frees what dead workers held, and wakes delivery if
+anything is due. While the queue itself is broken, the main thread delivers.
 """
 
 import logging
@@ -20,9 +20,11 @@ from portal.app import DELIVER
 from portal.beta import expiry
 from portal.config import Settings
 from portal.database import transaction
+from portal.errors import Busy, PortalError
 from portal.extensions import queue
 from portal.notices import outbox
 from portal.notices.delivery import deliver_due
+from portal.releases import scheduling
 from portal.releases.builds import sweep_uploads
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def run(app: Flask) -> None:
     settings: Settings = app.extensions["portal.settings"]
     stopping = threading.Event()
     queue.handle(DELIVER, lambda: _deliver(app, stopping.is_set))
+    _publish_scheduled(app)
     _tick(app, stopping.is_set)
     consumer = queue.huey.create_consumer(workers=settings.worker_threads, periodic=False, max_delay=LONGEST_POLL_SECONDS)
     consumer.start()
@@ -53,6 +56,7 @@ def run(app: Flask) -> None:
     log.info("the worker has started with %s threads", settings.worker_threads)
     sweep_at = time.monotonic() + TICK_SECONDS
     while not stopping.wait(TICK_SECONDS):
+        _publish_scheduled(app)
         _tick(app, stopping.is_set)
         if time.monotonic() >= sweep_at:
             _sweep(app)
@@ -101,6 +105,33 @@ def _tick(app: Flask, stopping: Callable[[], bool]) -> None:
             _deliver(app, stopping)
     except Exception:
         log.exception("the worker could not look after the outbox")
+
+
+def _publish_scheduled(app: Flask) -> None:
+    """Publish what is due. What cannot be published becomes a draft again, and its managers are told."""
+    try:
+        with app.app_context():
+            for release_id in scheduling.due(clock.now()):
+                _publish_one(release_id)
+    except Exception:
+        log.exception("the worker could not publish what is scheduled; it tries again in %s seconds", TICK_SECONDS)
+
+
+def _publish_one(release_id: int) -> None:
+    """Raises Busy while the database does not answer: that is no reason to give up."""
+    try:
+        with transaction():
+            published = scheduling.publish_if_due(release_id, clock.now())
+    except Busy:
+        raise
+    except Exception as error:
+        is_refusal = isinstance(error, PortalError)
+        log.warning("release %s was not published as scheduled: %s", release_id, error, exc_info=not is_refusal)
+        with transaction():
+            scheduling.give_up(release_id, str(error) if is_refusal else "An unexpected error; the worker's log has it.", clock.now())
+    else:
+        if published is not None:
+            log.info("release %s is published as scheduled", release_id)
 
 
 def _woken() -> bool:

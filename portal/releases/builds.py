@@ -106,7 +106,7 @@ def find_build(release: Release, filename: str) -> Build:
 def refuse_unless_open(filename: str, is_draft: bool, taken: Collection[str]) -> None:
     """Raise Conflict if a release takes no build of this name. Asked before the bytes are read, and again when they are in."""
     if not is_draft:
-        raise Conflict("This release is published; its builds cannot change. Make a new version.")
+        raise Conflict("This release is published or scheduled; its builds cannot change. Make a new version, or a draft of it again.")
     if filename.casefold() in {name.casefold() for name in taken}:
         raise Conflict(f"This release already has a build called {filename}. Remove that one first, or rename the file.")
 

@@ -111,12 +111,12 @@ def may_move_to(release: Release, today: date) -> sa.Select[Release]:
 
 
 def drafts() -> list[Release]:
-    """Return all drafts with their builds, by product, the newest version first."""
+    """Return all drafts and scheduled releases with their builds, by product, the newest version first."""
     return list(
         db.session.scalars(
             sa.select(Release)
             .join(Product, Product.id == Release.product_id)
-            .where(Release.state == ReleaseState.DRAFT)
+            .where(Release.state.in_((ReleaseState.DRAFT, ReleaseState.SCHEDULED)))
             .options(selectinload(Release.builds))
             .order_by(Product.name, Release.version_key.desc())
         )

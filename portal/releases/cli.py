@@ -16,7 +16,7 @@ from portal.config import current_settings
 from portal.database import end_read, transaction
 from portal.errors import Invalid
 from portal.products.catalog import find_product
-from portal.releases import announcements, audience, builds, catalog, drafts, integrity, publishing, ways_out
+from portal.releases import announcements, audience, builds, catalog, drafts, integrity, publishing, scheduling, ways_out
 from portal.releases.file_types import Inspection
 from portal.releases.filenames import check_filename
 from portal.releases.models import Build, BuildKind, Channel, Kind, Release, ReleaseState
@@ -38,6 +38,7 @@ TEXT = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 @click.option("--summary", default="", help="One sentence, for lists and the mail.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Left out: as the version says.")
 @click.option("--expires-on", type=click.DateTime(["%Y-%m-%d"]), help="Last day a beta runs, like 2027-01-31.")
+@click.option("--lower", is_flag=True, help="A version lower than the newest of its channel is meant.")
 def create(
     product: str,
     version: str,
@@ -48,22 +49,27 @@ def create(
     summary: str,
     kind: str | None,
     expires_on: datetime | None,
+    lower: bool,
 ) -> None:
     """Make a draft of VERSION of PRODUCT (its slug)."""
     texts = {"notes": _read(notes), "what_to_test": _read(what_to_test), "known_issues": _read(known_issues)}
-    with transaction():
-        made = drafts.create_release(
-            find_product(product),
-            version,
-            Channel(channel),
-            summary=summary,
-            kind=Kind(kind) if kind else None,
-            expires_on=expires_on.date() if expires_on else None,
-            **texts,
-            actor=None,
-            now=clock.now(),
-        )
-        name = _name(made)
+    try:
+        with transaction():
+            made = drafts.create_release(
+                find_product(product),
+                version,
+                Channel(channel),
+                summary=summary,
+                kind=Kind(kind) if kind else None,
+                expires_on=expires_on.date() if expires_on else None,
+                ask_if_lower=not lower,
+                **texts,
+                actor=None,
+                now=clock.now(),
+            )
+            name = _name(made)
+    except Invalid as error:
+        raise Invalid(f"{error} (--lower says so.)", "lower") if error.field == "lower" else error from None
     click.echo(f"{name} is a draft. Add a build, then publish it.")
 
 
@@ -198,6 +204,28 @@ def publish(product: str, version: str) -> None:
     click.echo(f"{name} is published. Mails waiting to be sent: {people}.")
 
 
+@release.command("schedule")
+@click.argument("product")
+@click.argument("version")
+@click.argument("time")
+def schedule(product: str, version: str, time: str) -> None:
+    """Let a draft publish itself at TIME, like 2027-01-31T09:00; on the portal's clocks unless it says where (+01:00, Z)."""
+    at = scheduling.read_time(time, current_settings().default_time_zone)
+    with transaction():
+        name = _name(scheduling.schedule(catalog.find_release(product, version).id, at, actor=None, now=clock.now()))
+    click.echo(f"{name} is scheduled. It publishes itself at {at.isoformat()}.")
+
+
+@release.command("unschedule")
+@click.argument("product")
+@click.argument("version")
+def unschedule(product: str, version: str) -> None:
+    """Make a scheduled release a draft again."""
+    with transaction():
+        name = _name(scheduling.unschedule(catalog.find_release(product, version).id, actor=None, now=clock.now()))
+    click.echo(f"{name} is a draft again.")
+
+
 @release.command("withdraw")
 @click.argument("product")
 @click.argument("version")
@@ -316,6 +344,7 @@ def _as_dict(found: Release) -> dict[str, Any]:
         "channel": found.channel.value,
         "kind": found.kind.value,
         "state": found.state.value,
+        "scheduled_for": found.scheduled_for.isoformat() if found.scheduled_for else None,
         "published_at": found.published_at.isoformat() if found.published_at else None,
         "builds": [_build_as_dict(one) for one in found.builds],
     }

@@ -48,16 +48,19 @@ def create_release(
     what_to_test: str = "",
     kind: Kind | None = None,
     expires_on: date | None = None,
+    ask_if_lower: bool = False,
     actor: User | None,
     now: datetime,
 ) -> Release:
     """Make a draft. `kind` is proposed from the version unless it is given. `expires_on`: the last day a beta runs.
 
     Raises Invalid, naming the field: a version that is none or exists already (in whatever spelling), a beta version on the
-    stable channel, an expiry in the past, text that is too long.
+    stable channel or a final one on the beta channel, an expiry in the past, text that is too long. With `ask_if_lower` also, as
+    field `lower`, a version below the newest of its channel: somebody has to say that this is meant.
     """
     release = Release(product_id=product.id, created_at=now, created_by_id=actor.id if actor else None)
     _set_identity(release, version, channel, kind, expires_on, now)
+    _refuse_version(release, ask_if_lower=ask_if_lower)
     _set_words(release, Words(summary, notes, known_issues, what_to_test).cleaned())
     db.session.add(release)
     _flush_version(release)
@@ -77,6 +80,7 @@ def edit_draft(
     kind: Kind | None,
     expires_on: date | None,
     words: Words,
+    ask_if_lower: bool = False,
     actor: User | None,
     now: datetime,
 ) -> Release:
@@ -86,9 +90,13 @@ def edit_draft(
     and what `create_release` raises.
     """
     release = _open_for_editing(release_id, revision)
+    _refuse_scheduled(release)
     if release.state is not ReleaseState.DRAFT:
         raise Conflict("This release was published in the meantime. Only its texts can be corrected now.")
-    _set_identity(release, version, channel, kind, expires_on, now)
+    before = (release.version_key, release.channel)
+    with db.session.no_autoflush:
+        _set_identity(release, version, channel, kind, expires_on, now)
+        _refuse_version(release, ask_if_lower=ask_if_lower and (release.version_key, release.channel) != before)
     _set_words(release, words.cleaned())
     release.edited_at = now
     release.revision += 1
@@ -103,6 +111,7 @@ def correct_words(release_id: int, *, revision: int, words: Words, actor: User |
     Raises Conflict as `edit_draft` does, and for a draft.
     """
     release = _open_for_editing(release_id, revision)
+    _refuse_scheduled(release)
     if release.state is ReleaseState.DRAFT:
         raise Conflict("This release is still a draft. Edit it instead.")
     before = _words_of(release)
@@ -124,6 +133,7 @@ def discard(release_id: int, *, actor: User | None, now: datetime) -> None:
     Raises Conflict if it is no draft any more.
     """
     release = lock_release(release_id)
+    _refuse_scheduled(release)
     if release.state is not ReleaseState.DRAFT:
         raise Conflict("This release is published. It can be withdrawn, but not discarded.")
     audit.record(
@@ -157,6 +167,12 @@ def _open_for_editing(release_id: int, revision: int) -> Release:
     return release
 
 
+def _refuse_scheduled(release: Release) -> None:
+    """What was scheduled goes out as it was looked at."""
+    if release.state is ReleaseState.SCHEDULED:
+        raise Conflict("This release is scheduled. Make it a draft again first.")
+
+
 def _set_identity(
     release: Release, version: str, channel: Channel, kind: Kind | None, expires_on: date | None, now: datetime
 ) -> None:  # fmt: skip
@@ -168,6 +184,44 @@ def _set_identity(
     release.kind = kind or versions.propose_kind(previous_version(release.product_id, parsed.key), parsed.normalised)
     release.version, release.version_key, release.channel = parsed.normalised, parsed.key, channel
     release.expires_on = expires_on if channel is Channel.BETA else None
+
+
+def _refuse_version(release: Release, *, ask_if_lower: bool) -> None:
+    """Raise Invalid for a version that is taken, and for a final one on the beta channel: it would leave none for the final."""
+    taken = sa.select(Release.version).where(Release.product_id == release.product_id, Release.version_key == release.version_key)
+    with db.session.no_autoflush:
+        found = db.session.scalar(taken.where(Release.id != (release.id or 0)))
+    if found is not None:
+        raise _taken(found)
+    if release.channel is Channel.BETA and not versions.parse(release.version).is_prerelease:
+        raise Invalid(
+            f"{release.version} is the version of a final release; a beta that takes it leaves none for the final. "
+            f"Write which beta it is, like {release.version}b1.",
+            "version",
+        )
+    if ask_if_lower:
+        _refuse_lower(release)
+
+
+def _refuse_lower(release: Release) -> None:
+    """Raise Invalid for a version below the newest there is of its channel, published or not."""
+    newest = db.session.scalar(
+        sa.select(Release.version)
+        .where(
+            Release.product_id == release.product_id,
+            Release.channel == release.channel,
+            Release.id != (release.id or 0),
+            Release.version_key > release.version_key,
+        )
+        .order_by(Release.version_key.desc())
+        .limit(1)
+    )
+    if newest is not None:
+        raise Invalid(
+            f"{release.version} is lower than {newest}, the newest {release.channel.value} version there is. {newest} stays the newest "
+            "on every page, and people are mailed about the lower one all the same. Say that this is meant, or correct the version.",
+            "lower",
+        )
 
 
 def previous_version(product_id: int, version_key: str) -> str | None:
@@ -196,11 +250,6 @@ def _words_of(release: Release) -> Words:
 
 def _flush_version(release: Release) -> None:
     """Write the release; the database decides whether its version is free."""
-    with db.session.no_autoflush:
-        rival = sa.select(Release.version).where(Release.product_id == release.product_id, Release.version_key == release.version_key)
-        found = db.session.scalar(rival if release.id is None else rival.where(Release.id != release.id))
-    if found is not None:
-        raise _taken(found)
     try:
         db.session.flush()
     except sa.exc.IntegrityError as error:

@@ -8,6 +8,7 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Optional
+from wtforms.widgets import DateTimeLocalInput
 
 from portal.account.forms import CivilDateField
 from portal.errors import Invalid
@@ -26,6 +27,10 @@ BUILD_KINDS = {
 KINDS = {"": "As the version says", "point": "Point release", "minor": "Minor release", "major": "Major release"}
 
 
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 10 else 0
+
+
 class WordsForm(FlaskForm):
     """What a release says. `revision` is the one the editor read, so that the second of two editors is told."""
 
@@ -40,8 +45,7 @@ class WordsForm(FlaskForm):
 
     def read_revision(self) -> int:
         """The revision as a number; 0, which no release has, for anything that is none."""
-        text = self.revision.data or ""
-        return int(text) if text.isdecimal() and len(text) < 10 else 0
+        return _number(self.revision.data)
 
 
 class DraftForm(WordsForm):
@@ -49,6 +53,7 @@ class DraftForm(WordsForm):
     channel = RadioField("Channel", choices=CHANNELS, default=Channel.BETA.value)
     kind = SelectField("Kind", choices=KINDS, default="")
     expires_on = CivilDateField("Last day it runs", [Optional()])
+    lower = BooleanField("Yes, a version lower than the newest is meant")
 
     def identity(self) -> dict[str, Any]:
         """The arguments of `create_release` and `edit_draft` beside the words."""
@@ -58,6 +63,7 @@ class DraftForm(WordsForm):
             "channel": Channel(self.channel.data),
             "kind": Kind(self.kind.data) if self.kind.data else None,
             "expires_on": expires_on,
+            "ask_if_lower": not self.lower.data,
         }
 
 
@@ -66,6 +72,16 @@ class NewRelease(DraftForm):
 
     def offer(self, products: list[Product]) -> None:
         self.product.choices = {product.slug: product.name for product in products}
+
+
+class ScheduleForm(FlaskForm):
+    """`revision` is the one that was looked at."""
+
+    revision = HiddenField()
+    publish_at = StringField("Date and time", [DataRequired("Choose date and time.")], widget=DateTimeLocalInput())
+
+    def read_revision(self) -> int:
+        return _number(self.revision.data)
 
 
 class WithdrawForm(FlaskForm):

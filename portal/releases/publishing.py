@@ -16,15 +16,16 @@ from portal.text import clean_text
 LONGEST_REASON = 2_000
 
 
-def publish_release(release_id: int, *, actor: User | None, now: datetime, revision: int | None = None) -> Release:
-    """Publish a draft: its state, and its notice with one delivery for each person of the audience.
+def publish_release(release_id: int, *, actor: User | None, now: datetime, revision: int | None = None, scheduled: bool = False) -> Release:
+    """Publish a draft, or with `scheduled` a release whose time has come: its state, and its notice with one delivery for each
+    person of the audience.
 
     `revision`, where given, is the one the publisher looked at.
     Raises NotFound; Conflict if it is no draft any more, has no build, stops running before today, or was changed after
     the publisher looked.
     """
     release = lock_release(release_id)
-    if release.state is not ReleaseState.DRAFT:
+    if release.state is not (ReleaseState.SCHEDULED if scheduled else ReleaseState.DRAFT):
         raise Conflict(f"{release.product.name} {release.version} is already {release.state.value}.")
     if revision is not None and revision != release.revision:
         raise Conflict("The draft was changed after you opened it. Nothing was published; look at it again first.")
@@ -72,7 +73,10 @@ def withdraw(
     reason = clean_text(reason, "reason", LONGEST_REASON)
     release = lock_release(release_id)
     if release.state is not ReleaseState.PUBLISHED:
-        state = "withdrawn already" if release.state is ReleaseState.WITHDRAWN else "a draft; discard it instead"
+        state = {
+            ReleaseState.WITHDRAWN: "withdrawn already",
+            ReleaseState.SCHEDULED: "not out yet; make it a draft again instead",
+        }.get(release.state, "a draft; discard it instead")
         raise Conflict(f"{release.product.name} {release.version} is {state}.")
     safe = ways_out.choose(release, safe_release_id, civil_date(now, current_settings().default_time_zone))
     release.state = ReleaseState.WITHDRAWN

@@ -5,8 +5,7 @@ from datetime import date, timedelta
 import pytest
 from flask import Flask
 
-from portal.beta import plots
-from portal.beta.adoption import Group, Tester, adoption_of
+from portal.beta import adoption, plots
 from portal.database import db, transaction
 from portal.notices.models import Delivery, DeliveryState
 from portal.releases import downloads
@@ -43,11 +42,11 @@ def take(release_id: int, address: str, span: Span = HALF, *, sent: bool = False
             downloads.note_sent(download, span, NOW)
 
 
-def groups(release_id: int) -> dict[str, Group]:
-    return {group.name: group for group in adoption_of(db.session.get_one(Release, release_id)).groups}
+def groups(release_id: int) -> dict[str, adoption.Group]:
+    return {group.name: group for group in adoption.adoption_of(db.session.get_one(Release, release_id)).groups}
 
 
-def everybody(release_id: int) -> dict[str, Tester]:
+def everybody(release_id: int) -> dict[str, adoption.Tester]:
     return {one.email: one for group in groups(release_id).values() for one in group.testers}
 
 
@@ -63,9 +62,9 @@ def test_each_person_stands_with_their_organisation_and_what_they_did(cast: Cast
     assert (bob.told, bob.was_told, bob.completed, [one.share for one in bob.downloads]) == (DeliveryState.QUEUED, False, False, [0.5])
     assert (carol.downloads, carol.answers) == ((), 0)
     assert (erin.told, [one.share for one in erin.downloads]) == (None, [0.25])
-    adoption = adoption_of(db.session.get_one(Release, beta))
-    assert (adoption.people.told, adoption.people.tried, adoption.people.completed, adoption.people.answered) == (1, 3, 1, 0)
-    assert (adoption.organizations.told, adoption.organizations.tried) == (1, 2)
+    whole = adoption.adoption_of(db.session.get_one(Release, beta))
+    assert (whole.people.told, whole.people.tried, whole.people.completed, whole.people.answered) == (1, 3, 1, 0)
+    assert (whole.organizations.told, whole.organizations.tried) == (1, 2)
 
 
 def test_the_vendors_own_people_and_other_releases_do_not_count(cast: Cast, beta: int) -> None:
@@ -78,10 +77,10 @@ def test_the_vendors_own_people_and_other_releases_do_not_count(cast: Cast, beta
 
 def test_a_page_holds_some_organisations_and_leads_to_the_rest(cast: Cast, beta: int) -> None:
     take(beta, cast.erin)
-    adoption = adoption_of(db.session.get_one(Release, beta))
-    first, further = adoption.page("", 2)
+    whole = adoption.adoption_of(db.session.get_one(Release, beta))
+    first, further = whole.page("", 2)
     assert ([group.name for group in first], further) == (["Example Foods", "Example Logistics"], "Example Logistics")
-    rest, further = adoption.page("Example Logistics", 2)
+    rest, further = whole.page("Example Logistics", 2)
     assert ([group.name for group in rest], further) == (["Example Press"], None)
 
 
@@ -91,7 +90,7 @@ def test_it_costs_the_same_however_many_took_it(app: Flask, cast: Cast, beta: in
         release = db.session.get_one(Release, beta)
         assert release.version
         with statements(app) as seen:
-            adoption_of(release)
+            adoption.adoption_of(release)
         return len(seen)
 
     take(beta, cast.alice)

@@ -112,3 +112,25 @@ def test_the_sweep_says_what_it_removed_and_refuses_on_a_database_without_builds
 def test_every_command_has_help(run: Run) -> None:
     for command in ("release create", "release add-build", "release publish", "release withdraw", "release list", "product create"):
         assert run(*command.split(), "--help").exit_code == 0
+
+
+def test_a_lower_version_is_asked_about(run: Run, tmp_path: Path) -> None:
+    create(run, tmp_path, version="15.3b2")
+    result = create(run, tmp_path, version="15.3b1")
+    assert result.exit_code == 1
+    assert "15.3b1 is lower than 15.3b2" in result.stderr
+    assert "--lower" in result.stderr
+    assert create(run, tmp_path, "--lower", version="15.3b1").exit_code == 0
+
+
+def test_a_draft_is_scheduled_and_taken_back(run: Run, tmp_path: Path) -> None:
+    create(run, tmp_path)
+    run("release", "add-build", "macro-studio", "15.3b2", str(tmp_path / "studio.msi"))
+    result = run("release", "schedule", "macro-studio", "15.3b2", "2027-01-31T09:00+01:00")
+    assert result.stdout == "Macro Studio 15.3b2 is scheduled. It publishes itself at 2027-01-31T08:00:00+00:00.\n"
+    (listed,) = json.loads(run("release", "list", "--json").stdout)
+    assert (listed["state"], listed["scheduled_for"]) == ("scheduled", "2027-01-31T08:00:00+00:00")
+    assert run("release", "publish", "macro-studio", "15.3b2").exit_code == 1
+    assert run("release", "schedule", "macro-studio", "15.3b2", "soon").exit_code == 1
+    assert run("release", "unschedule", "macro-studio", "15.3b2").stdout == "Macro Studio 15.3b2 is a draft again.\n"
+    assert run("release", "unschedule", "macro-studio", "15.3b2").exit_code == 1

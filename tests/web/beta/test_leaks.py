@@ -6,6 +6,7 @@ Each refused person opens every address there is; the answers are also the same 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -14,6 +15,8 @@ from werkzeug.test import TestResponse
 
 from portal.account import access_tokens, contacts, contracts, people
 from portal.database import transaction
+from portal.releases import scheduling
+from portal.releases.models import Channel
 from tests.builds import CONTENT, NOTES, find_contract, find_seat, find_user
 from tests.cast import Cast
 from tests.conftest import NOW
@@ -213,11 +216,17 @@ def test_a_token_that_names_nobody_is_told_so_whatever_it_asks_for(client: Flask
         assert_says_nothing(answer)
 
 
-def test_a_draft_and_another_products_version_are_not_found_by_the_entitled(app: Flask, cast: Cast, beta: int, sign_in: SignIn) -> None:
+@pytest.mark.parametrize("scheduled", [False, True], ids=["draft", "scheduled"])
+def test_what_is_not_out_and_another_products_version_are_not_found_by_the_entitled(
+    app: Flask, cast: Cast, beta: int, sign_in: SignIn, scheduled: bool
+) -> None:
     from tests.integration.releases.helpers import make_draft
 
     with app.app_context():
-        make_draft(version="15.4b1", notes="Nobody may read this yet.")
+        release_id = make_draft(version="15.4b1", notes="Nobody may read this yet.")
+        if scheduled:
+            with transaction():
+                scheduling.schedule(release_id, NOW + timedelta(days=1), actor=None, now=NOW)
     alice = sign_in(cast.alice)
     for version in ("15.4b1", ABSENT, "no version", "15.3"):
         for path in (f"/beta/macro-studio/{version}/", f"/beta/macro-studio/{version}/download/macro-studio-15.4b1.msi"):
@@ -227,3 +236,27 @@ def test_a_draft_and_another_products_version_are_not_found_by_the_entitled(app:
     assert alice.get(f"/beta/macro-studio/{BETA}/download/{NO_FILE}").status_code == 404
     assert alice.get("/beta/no-product/15.3b2/").status_code == 404
     assert alice.get("/beta/form-filler/15.3b2/").status_code == 403
+
+
+@pytest.mark.parametrize("channel", list(Channel))
+def test_a_scheduled_release_cannot_be_told_from_one_that_never_was(
+    app: Flask, cast: Cast, beta: int, sign_in: SignIn, channel: Channel
+) -> None:
+    """By anybody but release managers, at every address there is, in lists and in feeds."""
+    from tests.integration.releases.helpers import make_draft
+
+    version = "15.4b1" if channel is Channel.BETA else "15.4"
+    readers = [app.test_client(), sign_in(cast.alice), sign_in(cast.dave), sign_in(cast.erin), sign_in(cast.petra)]
+    lists = ("/", "/beta/", "/releases/", "/releases/macro-studio/", "/releases/macro-studio/feed.atom", "/releases/macro-studio/feed.json")
+    file = f"macro-studio-{version}.msi"
+
+    def answers(client: FlaskClient) -> list[tuple[int, str, list[tuple[str, str]]]]:
+        paths = [path.replace(" ", "%20") for path in (*addresses(version, file), *lists, "/feedback/")]
+        return [normalised(client.get(path), version, file) for path in paths]
+
+    before = [answers(reader) for reader in readers]
+    with app.app_context():
+        release_id = make_draft(version=version, channel=channel, notes="Nobody may read this yet.")
+        with transaction():
+            scheduling.schedule(release_id, NOW + timedelta(days=1), actor=None, now=NOW)
+    assert [answers(reader) for reader in readers] == before
