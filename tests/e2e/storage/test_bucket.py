@@ -237,3 +237,34 @@ def test_a_browser_saves_the_file_under_its_exact_name(linking: Portal, context:
     assert started.value.suggested_filename == FILENAME
     started.value.save_as(tmp_path / "saved")
     assert digest_of(tmp_path / "saved") == DIGEST
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["wget", "--no-config", "--no-proxy", "--quiet", "--continue", "--output-document=build"],
+        [
+            "aria2c",
+            "--no-conf",
+            "-x10",
+            "-s10",
+            "-k1M",
+            "--file-allocation=none",
+            "--quiet",
+            "--max-overall-download-limit=10M",
+            "--out=build",
+        ],
+    ],
+    ids=["wget", "aria2c"],
+)
+def test_programs_with_a_token_are_served_by_the_portal_also_where_browsers_get_links(
+    linking: Portal, tmp_path: Path, program: list[str]
+) -> None:
+    """They would send the token on to the store, which then refuses them."""
+    folder = tmp_path / "got"
+    folder.mkdir()
+    command = [*program, f"--header={linking.token(linking.cast.alice)}", linking.base + FILE]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=120)
+    assert digest_of(folder / "build") == DIGEST
+    assert linking.wait_until_complete().sent == [[0, SIZE - 1]]
