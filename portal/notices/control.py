@@ -4,9 +4,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from portal.database import db
 from portal.notices.models import Delivery, DeliveryState, DomainPause, Notice
 from portal.notices.outbox import GIVE_UP_AFTER, not_before, run_update, wake_after_commit
 from portal.notices.selection import EVERYBODY, Selection
+from portal.notices.subscriptions import users
 
 CANCELLED = "cancelled"
 WAITING = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
@@ -58,9 +60,12 @@ def resume(notice_id: int, *, now: datetime) -> int:
 def retry(notice_id: int, *, now: datetime, among: Selection = EVERYBODY) -> int:
     """Try again now, with 72 hours to go, what `among` names of a notice's unfinished or failed deliveries. Returns how many.
 
-    Their domains are left alone no longer: whoever asks for this knows more than the pause does.
+    Their domains are left alone no longer: whoever asks for this knows more than the pause does. Whoever has another address by
+    now gets the mail there.
     """
     met = sa.and_(Delivery.notice_id == notice_id, among.retryable())
+    here = sa.select(Delivery.id, users.c.email).join(users, users.c.id == Delivery.user_id)
+    moved = db.session.execute(here.where(met, users.c.email != Delivery.address)).all()
     run_update(sa.delete(DomainPause).where(DomainPause.domain.in_(sa.select(Delivery.domain).where(met))))
     count = run_update(
         sa.update(Delivery)
@@ -70,6 +75,8 @@ def retry(notice_id: int, *, now: datetime, among: Selection = EVERYBODY) -> int
             next_attempt_at=not_before(now), give_up_at=now + GIVE_UP_AFTER,
         )
     )  # fmt: skip
+    for delivery_id, address in moved:
+        run_update(sa.update(Delivery).where(Delivery.id == delivery_id).values(address=address, domain=address.rpartition("@")[2]))
     if count:
         wake_after_commit()
     return count

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from portal.account.models import User
+from portal.account.people import change_address
 from portal.database import db, transaction
 from portal.notices import control, kinds, outbox, progress, subscriptions, suppression
 from portal.notices.delivery import deliver_due
@@ -205,6 +206,20 @@ def test_retrying_tries_what_failed_and_leaves_final_refusals_alone(cast: Cast, 
     assert delivery_to(notice_id, cast.alice).state is DeliveryState.BOUNCED
     assert sorted(mail_server.recipients()) == [cast.bob, cast.carol, cast.dave]
     assert progress.progress(notice_id).summary == "Of 4: 3 sent, 1 bounced"
+
+
+def test_what_is_retried_goes_to_the_address_a_person_has_by_now(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:
+    mail_server.answers = {cast.erin: "552 5.2.2 mailbox full"}
+    notice_id = enqueue(cast.erin)
+    deliver_due(now=lambda: NOW)
+    with transaction() as session:
+        change_address(session.get_one(User, user_id(cast.erin)), "erin@new.example.org")
+    assert delivery_to(notice_id, cast.erin).state is DeliveryState.BOUNCED, "what happened there stays written down"
+    with transaction():
+        assert control.retry(notice_id, now=NOW) == 1
+    assert delivery_to(notice_id, "erin@new.example.org").domain == "new.example.org"
+    deliver_due(now=lambda: NOW)
+    assert mail_server.recipients() == ["erin@new.example.org"]
 
 
 def test_there_is_one_notice_for_a_key(cast: Cast, enqueue: Enqueue) -> None:
