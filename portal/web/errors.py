@@ -115,7 +115,7 @@ def _database_busy(error: Exception) -> ResponseReturnValue:
 
 
 def _storage_away(error: Away) -> ResponseReturnValue:
-    _stop_asking_the_database()  # what the session held may be gone already
+    g.pop("_login_user", None)  # it was let go of together with the connection; the page's frame asks for it again
     response = make_response(page(503, title="The builds are out of reach", message=str(error)))
     response.headers["Retry-After"] = str(STORAGE_RETRY_SECONDS)
     return response

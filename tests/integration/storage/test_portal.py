@@ -208,6 +208,7 @@ def test_a_download_says_that_the_bucket_is_away_and_when_to_come_back(
         assert int(page.headers["Retry-After"]) == int(words.headers["Retry-After"]) == 30
         if request == "get":
             assert "The builds are out of reach" in page.get_data(as_text=True)
+            assert "Sign out" in page.get_data(as_text=True)
             assert words.content_type.startswith("text/plain")
             assert "does not answer" in words.get_data(as_text=True)
     assert entries(app) == []
