@@ -10,7 +10,18 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import checks, config, database, storage
-from portal.account import circles, contacts, contract_views, entitlements, invitation_views, invitations, session_cookie, signing_in
+from portal.account import (
+    circles,
+    contacts,
+    contract_views,
+    entitlements,
+    invitation_views,
+    invitations,
+    reminders,
+    renewals,
+    session_cookie,
+    signing_in,
+)
 from portal.account import staff as account_staff
 from portal.account import views as account_views
 from portal.beta import adoption, adoption_staff, expiry, nudges
@@ -170,6 +181,8 @@ def _register_across_floors() -> None:
         requests,
         invitations,
         contacts,
+        reminders,
+        renewals,
         signing_in,
         release_announcements,
         integrity,

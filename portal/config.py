@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -133,6 +133,11 @@ class Settings:
     subscribe_limit: str = _setting("20 per hour", "Addresses that may be entered for release notices from one client address.")
     session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.", at_least=1)
     session_days: int = _setting(14, "Days after which a session ends in any case.", at_least=1)
+    renewal_url: str = _setting(
+        "",
+        "Address of the shop where contracts are renewed; {contract} in it stands for the contract's number. "
+        "Empty: contacts ask the account managers on the contract's page.",
+    )
     invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
     proxy_hops: int = _setting(0, "Reverse proxies in front of the portal whose X-Forwarded-* headers are believed.", at_least=0)
     accel_prefix: str = _setting(
@@ -210,6 +215,10 @@ class Settings:
         """PUBLIC_URL without a slash at its end, ready for a path."""
         return self.public_url.rstrip("/")
 
+    def renewal_url_of(self, number: str) -> str:
+        """Where the shop renews the contract of this number; empty where there is no shop."""
+        return self.renewal_url.replace("{contract}", quote(number, safe=""))
+
     @property
     def public_host(self) -> str:
         """Host name of PUBLIC_URL, for Message-ID and List-Id."""
@@ -259,6 +268,7 @@ class Settings:
             relay.port  # noqa: B018 - reading it checks it
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
+        self._check_renewal_url()
         self._check_return_path()
         self._check_storage()
         self._check_database("DATABASE_URL", self.database)
@@ -268,6 +278,19 @@ class Settings:
             raise ConfigurationError("RATE_LIMIT_URL must be memory://, or start with redis:// or rediss://.")
         if counts != "memory" and find_spec("redis") is None:
             raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
+
+    def _check_renewal_url(self) -> None:
+        if not self.renewal_url:
+            return
+        try:
+            shop = urlsplit(self.renewal_url_of("NW-1"))
+            usable = shop.scheme in {"http", "https"} and bool(shop.hostname) and not re.search(r"[\s{}]", self.renewal_url_of("NW-1"))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigurationError(
+                f"RENEWAL_URL is {self.renewal_url!r}; write it like https://shop.example.org/renew?contract={{contract}}."
+            )
 
     def _check_storage(self) -> None:
         bucket = self.bucket

@@ -10,12 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from types import FrameType
 
 from flask import Flask
 
 from portal import clock, heartbeat
-from portal.account import opt_in
+from portal.account import opt_in, reminders
 from portal.app import DELIVER
 from portal.beta import expiry
 from portal.config import Settings
@@ -74,20 +75,34 @@ def _deliver(app: Flask, stopping: Callable[[], bool]) -> None:
         log.info("deliveries: %s", ", ".join(f"{count} {state}" for state, count in sorted(done.counts.items())))
 
 
+def _committed(job: Callable[[datetime], int]) -> Callable[[datetime], int]:
+    def run_job(now: datetime) -> int:
+        with transaction():
+            return job(now)
+
+    return run_job
+
+
+# What is due by the day, and what the log says of it.
+SWEEPS: tuple[tuple[str, Callable[[datetime], int]], ...] = (
+    ("removed %s broken uploads", sweep_uploads),
+    ("forgot %s people who never confirmed", _committed(opt_in.sweep)),
+    ("warned of %s betas that end", _committed(expiry.warn)),
+    ("made %s reminders of contracts that end", _committed(reminders.send_due)),
+)
+
+
 def _sweep(app: Flask) -> None:
-    """What is due by the day: remove what killed processes left of uploads, forget people who never confirmed, warn of betas that end."""
-    try:
-        with app.app_context():
-            removed = sweep_uploads(clock.now())
-            with transaction():
-                forgotten = opt_in.sweep(clock.now())
-            with transaction():
-                warned = expiry.warn(clock.now())
-    except Exception:
-        log.exception("the worker could not sweep; it tries again in an hour")
-        return
-    if removed or forgotten or warned:
-        log.info("removed %s broken uploads and %s people who never confirmed, warned of %s betas", removed, forgotten, warned)
+    """Do what is due by the day. A job that fails is tried again in an hour, and keeps no other from its turn."""
+    for done, job in SWEEPS:
+        try:
+            with app.app_context():
+                count = job(clock.now())
+        except Exception:
+            log.exception("the worker could not sweep; it tries again in an hour")
+        else:
+            if count:
+                log.info(done, count)
 
 
 def _tick(app: Flask, stopping: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Kinds, signatures and damage of builds; scheduled releases; the way out of a withdrawn one; nudges.
+"""Kinds, signatures and damage of builds; scheduled releases; the way out of a withdrawn one; nudges; renewal requests.
 
 Revision ID: 0003
 Revises: 0002
@@ -31,6 +31,19 @@ def upgrade() -> None:
     with op.batch_alter_table("nudges") as batch_op:
         batch_op.create_index(batch_op.f("ix_nudges_organization_id"), ["organization_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_nudges_release_id"), ["release_id"], unique=False)
+
+    op.create_table(
+        "renewal_requests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("contract_id", sa.Integer(), nullable=False),
+        sa.Column("term_ends_on", sa.Date(), nullable=False),
+        sa.Column("asked_by_id", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["asked_by_id"], ["users.id"], name=op.f("fk_renewal_requests_asked_by_id_users")),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_renewal_requests_contract_id_contracts")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_renewal_requests")),
+        sa.UniqueConstraint("contract_id", "term_ends_on", name=op.f("uq_renewal_requests_contract_id_term_ends_on")),
+    )
 
     with op.batch_alter_table("builds") as batch_op:
         batch_op.add_column(
@@ -101,3 +114,4 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_nudges_organization_id"))
 
     op.drop_table("nudges")
+    op.drop_table("renewal_requests")

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.account import contacts, contracts, history, invitations
+from portal.account import contacts, contracts, history, invitations, renewals
 from portal.account.forms import ContactForm
 from portal.account.models import Contact, Contract
 from portal.account.views import ID, person
@@ -38,11 +38,13 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/<number>/")
 def show(number: str) -> ResponseReturnValue:
     contract, now = own_contract(number), clock.now()
-    seats = contacts.live_contacts(contract.id)
+    seats, standing = contacts.live_contacts(contract.id), contracts.standing(contract, now)
     return render_template(
         "account/contract.html",
         contract=contract,
-        standing=contracts.standing(contract, now),
+        standing=standing,
+        outlook=renewals.outlook(contract, standing, now),
+        stays=renewals.what_stays(contract.product),
         seats=seats,
         states=invitations.seat_states(seats, now),
         me=person(),
@@ -50,6 +52,17 @@ def show(number: str) -> ResponseReturnValue:
         history=history.of_contract(contract, for_staff=False),
         invitation_days=current_settings().invitation_days,
     )
+
+
+@blueprint.post("/<number>/renewal")
+def ask_renewal(number: str) -> ResponseReturnValue:
+    with transaction():
+        new = renewals.ask(own_contract(number), actor=person(), now=clock.now())
+    if new:
+        flash("Your account manager is asked to renew the contract, and writes to you.", "success")
+    else:
+        flash("Your organisation has asked for renewal already. It is on its way.", "info")
+    return redirect(url_for("contracts.show", number=number))
 
 
 @blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload, selectinload
 
+from portal.account import renewals
 from portal.account.contracts import Standing, standing
-from portal.account.models import Contact, Contract, Organization, User, roles_users
+from portal.account.models import Contact, Contract, Organization, RenewalRequest, User, roles_users
 from portal.database import db
 from portal.notices import suppression
 
@@ -30,9 +31,12 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True)
 class ContractRow:
+    """A contract, how it stands, who holds its seats, and who asked to renew it, if somebody has."""
+
     contract: Contract
     standing: Standing
     contacts: list[Contact]
+    asked: RenewalRequest | None
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,11 @@ class OrganizationRow:
     contracts: int
 
 
-def contracts_page(query: str, after: str | None, now: datetime, *, size: int = PAGE) -> Page[ContractRow]:
-    """Return the contracts after number `after` that match `query`: by number, organisation, or a contact's name or address."""
+def contracts_page(query: str, after: str | None, now: datetime, *, asked_only: bool = False, size: int = PAGE) -> Page[ContractRow]:
+    """Return the contracts after number `after` that match `query`: by number, organisation, or a contact's name or address.
+
+    With `asked_only`, those that a contact asked to renew.
+    """
     wanted = (
         sa.select(Contract)
         .join(Contract.organization)
@@ -69,10 +76,13 @@ def contracts_page(query: str, after: str | None, now: datetime, *, size: int = 
             .where(Contact.released_at.is_(None), sa.or_(_holds(User.name, query), _holds(User.email, query)))
         )
         wanted = wanted.where(sa.or_(_holds(Contract.number, query), _holds(Organization.name, query), Contract.id.in_(named)))
+    if asked_only:
+        wanted = wanted.where(Contract.id.in_(sa.select(RenewalRequest.contract_id).where(renewals.is_open())))
     contracts = list(db.session.scalars(wanted))
     page, more = contracts[:size], len(contracts) > size
-    seats = contacts_by_contract([contract.id for contract in page])
-    rows = [ContractRow(contract, standing(contract, now), seats.get(contract.id, [])) for contract in page]
+    ids = [contract.id for contract in page]
+    seats, asked = contacts_by_contract(ids), renewals.open_requests(ids)
+    rows = [ContractRow(contract, standing(contract, now), seats.get(contract.id, []), asked.get(contract.id)) for contract in page]
     return Page(rows, page[-1].number if more else None)
 
 

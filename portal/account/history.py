@@ -34,6 +34,7 @@ def _day(iso: str) -> str:
 _SENTENCES: dict[str, tuple[str, str, Callable[[str, Mapping[str, Any]], str]]] = {
     "contract.created": ("receipt", "c-green", lambda who, d: f"The contract was made, until {_day(d['ends_on'])}"),
     "contract.renewed": ("check-circle-fill", "c-green", lambda who, d: f"The contract was renewed until {_day(d['ends_on'])}"),
+    "contract.renewal_asked": ("envelope", "", lambda who, d: f"Renewal was asked for, after {_day(d['ends_on'])}"),
     "contract.suspended": ("pause-circle", "", lambda who, d: "The contract was suspended"),
     "contract.resumed": ("play-circle", "c-green", lambda who, d: "The contract was resumed"),
     "contract.cancelled": ("x-circle", "", lambda who, d: "The contract was cancelled"),

@@ -137,6 +137,26 @@ class Term(Base):
     )
 
 
+class RenewalRequest(Base):
+    """A contact asked for the term after the one that ends on `term_ends_on`: once for each end, whoever of the two asked first.
+
+    It is open as long as that day is the contract's last one; a renewal answers it.
+    """
+
+    __tablename__ = "renewal_requests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"))
+    term_ends_on: Mapped[date]
+    asked_by_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    asked_at: Mapped[datetime]
+
+    contract: Mapped[Contract] = relationship()
+    asked_by: Mapped[User] = relationship()
+
+    __table_args__ = (sa.UniqueConstraint("contract_id", "term_ends_on"),)
+
+
 class Contact(Base):
     """A person named to a seat of a contract. A released row stays as history."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from zoneinfo import available_timezones
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from portal import audit
 from portal.account.models import Contact, Organization, Role, User
@@ -111,6 +112,14 @@ def add_staff(email: str, name: str, roles: Iterable[str], *, actor: User | None
     db.session.flush()
     audit.record("staff.added", subject_type="user", subject_id=person.id, actor=actor, now=now, roles=wanted)
     return person
+
+
+def account_managers() -> sa.Select[int, str, str]:
+    """Select (id, address, name) of those who look after contracts: the role accounts, or admin where nobody has that."""
+    manager = aliased(User)
+    somebody = sa.exists().where(manager.active.is_(True), manager.roles.any(Role.name == "accounts"))
+    looks_after = sa.or_(User.roles.any(Role.name == "accounts"), sa.and_(User.roles.any(Role.name == "admin"), sa.not_(somebody)))
+    return sa.select(User.id, User.email, User.name).where(User.active.is_(True), looks_after)
 
 
 def change_address(person: User, address: str) -> None:

@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.account import contacts, contracts, directory, history, invitations, opt_in, people
+from portal.account import contacts, contracts, directory, history, invitations, opt_in, people, renewals
 from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, RenewForm
 from portal.account.models import Contract
 from portal.account.views import ID, person
@@ -68,8 +68,16 @@ def asked() -> tuple[str, str | None]:
 @contracts_blueprint.get("/")
 def index() -> ResponseReturnValue:
     query, after = asked()
-    page = directory.contracts_page(query, after, clock.now())
-    return render_template("account/staff/contracts.html", page=page, query=query, after=after)
+    asked_only = request.args.get("show") == "asked"
+    page = directory.contracts_page(query, after, clock.now(), asked_only=asked_only)
+    return render_template(
+        "account/staff/contracts.html",
+        page=page,
+        query=query,
+        after=after,
+        show="asked" if asked_only else None,
+        asked_to_renew=renewals.count_open(),
+    )
 
 
 @contracts_blueprint.route("/new", methods=["GET", "POST"])
@@ -121,6 +129,7 @@ def show(number: str) -> ResponseReturnValue:
         states=invitations.seat_states(seats, now),
         suppressed=suppression.suppressed([contact.user.email for contact in seats]),
         acts=_possible_acts(contract),
+        asked=renewals.open_requests([contract.id]).get(contract.id),
         coming=contracts.next_term(contract, now),
         history=history.of_contract(contract, for_staff=True),
     )

@@ -14,6 +14,7 @@ from portal.account.contracts import Standing, contracts_of, seats_of, standing
 from portal.account.entitlements import Benefit, decide_for_any, explain
 from portal.account.invitations import SeatState, seat_states
 from portal.account.models import Contact, Contract, User
+from portal.account.renewals import is_offered
 from portal.beta import terms
 from portal.beta.access import has_expired
 from portal.database import db
@@ -37,11 +38,12 @@ class Seat:
 
 @dataclass(frozen=True)
 class ContractCard:
-    """A contract of the person, how it stands today, and its seats."""
+    """A contract of the person, how it stands today, its seats, and whether its next term can be asked for."""
 
     contract: Contract
     standing: Standing
     seats: list[Seat]
+    renewable: bool
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def assemble(person: User, now: datetime) -> Dashboard:
     held = seats_of(person)
     contracts = contracts_of(person, held)
     seats = _seats(contracts, now)
-    cards = [ContractCard(contract, standing(contract, now), seats.get(contract.id, [])) for contract in contracts]
+    stands = [(contract, standing(contract, now)) for contract in contracts]
+    cards = [ContractCard(contract, its, seats.get(contract.id, []), is_offered(contract, its)) for contract, its in stands]
     cards.sort(key=lambda card: card.standing.state != "active")
     viewer = viewer_of(person, now, held)
     newest = newest_published()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from portal.database import after_commit, db
+from portal.database import after_commit, db, insert
 from portal.notices.kinds import Due
 from portal.notices.models import Delivery, DeliveryState, Lease, Notice, Topic
 
@@ -80,24 +80,61 @@ def enqueue(
     db.session.add(notice)
     db.session.flush()
     people = audience.subquery()
-    user_id, address, name = people.c
+    _add_deliveries(sa.literal(notice.id), *people.c, urgent=_is_urgent(audience, topic), now=now)
+    return notice
+
+
+class Planned(NamedTuple):
+    """A notice to come: it is made unless there is one with this key."""
+
+    key: str
+    context: dict[str, Any]
+    product_id: int | None
+
+
+def enqueue_each(kind: str, planned: Sequence[Planned], audience: sa.Select[int, int, str, str], *, now: datetime) -> int:
+    """Put many notices of one kind into the outbox, each with a few people of its own. Returns how many were made.
+
+    `audience` selects a notice's id, user id, address and name, joined to `Notice` by what stands in its context. Whoever plans the
+    same keys at the same time waits here, and makes the rest. It is mail that cannot be switched off and that nobody waits for.
+    """
+    rows = [
+        {"kind": kind, "key": one.key, "context": one.context, "product_id": one.product_id, "created_at": now}
+        for one in sorted(planned, key=lambda one: one.key)  # all in one order, or two at once could wait for each other
+    ]
+    made = set(db.session.scalars(insert(Notice).on_conflict_do_nothing(index_elements=["key"]).returning(Notice.id), rows) if rows else ())
+    if made:
+        people = audience.where(Notice.id.in_(made)).subquery()
+        _add_deliveries(*people.c, urgent=sa.false(), now=now)
+    return len(made)
+
+
+def _add_deliveries(
+    notice_id: sa.ColumnElement[int],
+    user_id: sa.ColumnElement[int],
+    address: sa.ColumnElement[str],
+    name: sa.ColumnElement[str],
+    *,
+    urgent: sa.ColumnElement[bool],
+    now: datetime,
+) -> None:
+    """Make the deliveries by one statement."""
     instant = Delivery.created_at.type
-    values = {
-        "notice_id": sa.literal(notice.id),
+    values: dict[str, sa.ColumnElement[Any]] = {
+        "notice_id": notice_id,
         "user_id": user_id,
         "address": address,
         "domain": _domain_of(address),
         "name": name,
         "state": sa.literal(DeliveryState.QUEUED.value),
         "attempts": sa.literal(0),
-        "urgent": _is_urgent(audience, topic),
+        "urgent": urgent,
         "created_at": sa.literal(now, instant),
         "next_attempt_at": sa.literal(now, instant),
         "give_up_at": sa.literal(now + GIVE_UP_AFTER, instant),
     }
     db.session.execute(sa.insert(Delivery).from_select(list(values), sa.select(*values.values())))
     wake_after_commit()
-    return notice
 
 
 def _is_urgent(audience: Audience, topic: Topic | None) -> sa.ColumnElement[bool]:
