@@ -82,13 +82,15 @@ def nudge(product: str, version: str) -> ResponseReturnValue:
     now = clock.now()
     untried = nudges.untried(adoption_of(release))
     resting = nudges.resting(untried, now)
-    free = [group for group in untried if group.organization_id not in resting]
+    waiting = [group for group in untried if group.organization_id not in resting]
+    free = waiting[: nudges.MOST_OFFERED]
     people = nudges.people(release, free, now) if nudges.obstacle(release, now) is None else []
     return render_template(
         "beta/staff_nudge.html",
         release=release,
         obstacle=nudges.obstacle(release, now),
         groups=free,
+        more=len(waiting) - len(free),
         people={group.name: [one for one in people if one.organization == group.name] for group in free},
         resting=[(group, resting[group.organization_id]) for group in untried if group.organization_id in resting],
     )

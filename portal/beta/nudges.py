@@ -25,7 +25,9 @@ from portal.web.formatting import kind_version, long_date
 
 NUDGE = "beta_nudge"
 REST = timedelta(days=7)
-MOST_LISTED = 500
+# How many organisations a page offers at a time, and how many of their contacts it lists: room for ten contracts each.
+MOST_OFFERED = 100
+MOST_LISTED = 2_000
 
 NOT_ENTITLED = "not entitled"
 NOT_RUNNING = "beta no longer runs"

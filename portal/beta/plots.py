@@ -22,7 +22,7 @@ def growth(first_day: date, last_day: date, series: Mapping[str, Sequence[date]]
     most = max((len(one) for one in series.values()), default=0)
     chart = pygal.Line(
         width=WIDTH, height=HEIGHT, css=[], js=[], classes=("plot",), no_prefix=True, show_legend=False, show_dots=False,
-        margin=8, truncate_label=-1,
+        margin=8, margin_right=24, truncate_label=-1,
         range=(0, max(most, 4)), max_scale=5, order_min=0, show_minor_x_labels=False,
         x_labels_major_count=_LABELS, formatter=lambda number: f"{number:g}",
     )  # fmt: skip

@@ -100,3 +100,10 @@ def test_nonsense_nudges_nobody(cast: Cast, told: None, sign_in: SignIn, organiz
     token = csrf_token(paula.get(f"{PAGE}nudge").get_data(as_text=True))
     answer = paula.post(f"{PAGE}nudge", data={"csrf_token": token, "organization": organizations})
     assert answer.status_code == 303
+
+
+def test_many_organisations_are_offered_some_at_a_time(cast: Cast, told: None, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.beta.nudges.MOST_OFFERED", 1)
+    page = sign_in(cast.paula).get(f"{PAGE}nudge").get_data(as_text=True)
+    assert page.count('name="organization"') == 1
+    assert "1 more organisation will stand here" in page
