@@ -13,7 +13,7 @@ from portal.audit import AuditEvent
 from portal.database import db
 from portal.errors import NotFound
 from portal.notices import kinds
-from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, Notice
+from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, DomainPause, Notice
 from portal.notices.selection import EVERYBODY
 from portal.products.models import Product
 
@@ -45,7 +45,7 @@ class Stage(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a notice went out in the last minute: `settled` mails in `seconds`, and `waiting` still to go."""
+    """How fast a notice went out in the last minute: `settled` mails in `seconds`, and `waiting` still to go now."""
 
     settled: int
     seconds: float
@@ -234,8 +234,16 @@ def _skipped(notice_id: int) -> dict[str, int]:
     return {reason or "no reason given": count for reason, count in rows}
 
 
+def _held_back(notice_id: int, now: datetime) -> int:
+    """Count what waits for the end of a domain's pause, however fast the rest goes out."""
+    if not db.session.scalar(sa.select(sa.exists().where(DomainPause.until > now))):
+        return 0
+    queued = Delivery.notice_id == notice_id, Delivery.state == DeliveryState.QUEUED
+    return db.session.scalar(sa.select(sa.func.count()).where(*queued, Delivery.next_attempt_at > now)) or 0
+
+
 def _pace(notice_id: int, waiting: int, now: datetime) -> Pace | None:
-    """Measure the last minute, or as much of it as something went out in. None if that was next to nothing."""
+    """Measure the last minute, or as much of it as something went out in. None if that was next to nothing, or nothing may go now."""
     settled, first = db.session.execute(
         sa.select(sa.func.count(), sa.func.min(Delivery.settled_at)).where(
             Delivery.notice_id == notice_id, Delivery.state.in_(FINAL_STATES), Delivery.settled_at > now - PACE_WINDOW
@@ -243,7 +251,8 @@ def _pace(notice_id: int, waiting: int, now: datetime) -> Pace | None:
     ).one()
     if first is None or settled < PACE_NEEDS:
         return None
-    return Pace(settled, max((now - first).total_seconds(), 1.0), waiting)
+    waiting -= _held_back(notice_id, now)
+    return Pace(settled, max((now - first).total_seconds(), 1.0), waiting) if waiting else None
 
 
 def totals() -> dict[DeliveryState, int]:

@@ -282,6 +282,24 @@ def test_the_pace_is_measured_from_what_was_settled_in_the_last_minute(cast: Cas
     assert progress.progress_now(found, NOW).pace is None
 
 
+def test_what_a_paused_domain_holds_back_is_not_counted_as_going_out_soon(enqueue: Enqueue, settle: Settle, worker: None) -> None:
+    taken, held = crowd(30), crowd(25, "slow.example.org")
+    notice_id = enqueue(*taken, *held)
+    found = progress.find(notice_id)
+    for n, address in enumerate(taken[:20]):
+        settle(notice_id, address, SENT, settled_at=NOW - timedelta(seconds=n))
+    until = NOW + timedelta(minutes=3)
+    with transaction():
+        db.session.add(DomainPause(domain="slow.example.org", until=until, pauses=1))
+        db.session.execute(sa.update(Delivery).where(Delivery.domain == "slow.example.org").values(next_attempt_at=until))
+    pace = progress.progress_now(found, NOW).pace
+    assert pace is not None
+    assert pace.waiting == 10
+    for address in taken[20:]:
+        settle(notice_id, address, SENT)
+    assert progress.progress_now(found, NOW).pace is None
+
+
 def test_a_notice_tells_who_paused_it_or_that_the_portal_did(cast: Cast, enqueue: Enqueue, worker: None) -> None:
     by_paula, by_command, by_portal = enqueue(cast.alice), enqueue(cast.alice), enqueue(cast.alice)
     with transaction() as session:
