@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from portal.products.models import Product, StableAccess
+from portal.releases.builds import is_signed
 from portal.releases.models import Build, Channel, Release
 
 # PowerShell takes typographic ones for quotes as well.
@@ -34,7 +35,7 @@ def lines_for(build: Build, release: Release, base_url: str) -> list[Line]:
         Line("PowerShell", "Prints True when the file is the one we built.", powershell_check(name, build.sha256)),
         Line("sha256sum", "Prints the file’s name and OK when it is the one we built.", sha256sum_check(name, build.sha256)),
     ]
-    if build.signature and product.signing_key:
+    if product.signing_key and is_signed(build, product):
         does = f"Says that signature and comment are verified if we signed the file. Save its signature beside it as {name}.minisig."
         lines += [Line(title, does, text) for title, text in minisign_checks(name, product.signing_key)]
     lines.append(

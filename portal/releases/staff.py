@@ -15,10 +15,10 @@ from portal.extensions import csrf
 from portal.notices.people import recipients
 from portal.notices.progress import find_by_key, progress_now
 from portal.products.catalog import all_products, find_product
-from portal.releases import announcements, audience, builds, catalog, drafts, publishing, ways_out
+from portal.releases import announcements, audience, builds, catalog, drafts, lineage, publishing, ways_out
 from portal.releases.filenames import check_filename
 from portal.releases.forms import BuildForm, DraftForm, NewRelease, SignatureForm, WithdrawForm, WordsForm
-from portal.releases.models import Release, ReleaseState
+from portal.releases.models import Channel, Release, ReleaseState
 from portal.releases.uploads import receive_build
 from portal.storage import Away, TooLarge
 from portal.web.errors import STORAGE_RETRY_SECONDS
@@ -30,7 +30,6 @@ blueprint = Blueprint("releases_staff", __name__, url_prefix="/staff/releases")
 protect(blueprint, staff("publisher"))
 
 PAGE = 50
-REFUSED_WITH = {TooLarge: 413, Conflict: 409, Away: 503}
 NEWEST = 8
 
 
@@ -145,6 +144,8 @@ def _page(release: Release, form: BuildForm, upload_error: PortalError | None = 
         "releases/staff_release.html",
         release=release,
         safe=ways_out.way_out(release, _today()),
+        final=lineage.final_of(release) if release.channel is Channel.BETA else None,
+        betas=lineage.betas_of(release) if release.channel is Channel.STABLE else [],
         form=form,
         signature_form=SignatureForm(formdata=None),
         upload_error=upload_error,

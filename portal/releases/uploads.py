@@ -143,18 +143,18 @@ class _BuildPart:
         self._refusal: PortalError | None = None
 
     def write(self, data: bytes) -> int:
+        """Take in `data`. Raises TooLarge."""
         if self._refusal is not None:
             return len(data)
         try:
             self._inspection.see(data)
-        except Invalid as error:
+            self._incoming.write(data)
+        except TooLarge:
+            raise
+        except (Invalid, Away) as error:
             self._refusal = error
-            return len(data)
-        try:
-            return self._incoming.write(data)
-        except Away as error:
-            self._refusal = error
-            return len(data)
+            self._incoming.close()  # at once: the rest may take long to come, and others want the room on a full disk
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return 0
