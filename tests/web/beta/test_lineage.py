@@ -34,6 +34,15 @@ def test_the_pages_lead_to_each_other(cast: Cast, sign_in: SignIn) -> None:
 
 
 @pytest.mark.usefixtures("final")
+def test_staff_find_one_from_the_other(cast: Cast, sign_in: SignIn) -> None:
+    paula = sign_in(cast.paula)
+    page = paula.get("/staff/releases/macro-studio/15.3b2/").get_data(as_text=True)
+    assert '<a href="/staff/releases/macro-studio/15.3/">15.3</a>' in page
+    page = paula.get("/staff/releases/macro-studio/15.3/").get_data(as_text=True)
+    assert '<a href="/staff/releases/macro-studio/15.3b2/">15.3b2</a>' in page
+
+
+@pytest.mark.usefixtures("final")
 def test_who_may_not_see_betas_does_not_learn_that_there_were_any(client: FlaskClient, cast: Cast, sign_in: SignIn) -> None:
     for reader in (client, *(sign_in(who) for who in (cast.dave, cast.erin, cast.frank, cast.anton))):
         page = reader.get(FINAL).get_data(as_text=True)
