@@ -19,16 +19,20 @@ def asked_for(release: Release, user_ids: Collection[int], at: datetime) -> Mapp
     """Return, by user id, what each of these people asked for of what stood in `release` at `at`, the oldest item first.
 
     Only who is a contact of a live contract is told: others may not see what is said about a beta. Asked again later with the
-    same `at`, votes, seats and statuses are read as they stood then. The same two statements, however many people.
+    same `at`, votes, seats and statuses are read as they stood then. The same three statements, however many people; one where the
+    release brings nothing of the board.
     """
-    rows = db.session.execute(_asked_for(release, user_ids, at))
+    brought = list(db.session.scalars(_brought_by(release, at)))
+    if not brought:
+        return {}
+    rows = db.session.execute(_asked_for(release, brought, user_ids, at))
     items: dict[int, list[AskedFor]] = defaultdict(list)
     for row in rows:
         items[row.user_id].append({"title": row.title, "path": f"/feedback/{row.id}/", "label": f"{row.kind.value} {row.id}"})
     return items
 
 
-def _asked_for(release: Release, user_ids: Collection[int], at: datetime) -> sa.Select[int, int, str, str]:
+def _asked_for(release: Release, brought: Collection[int], user_ids: Collection[int], at: datetime) -> sa.Select[int, int, str, str]:
     voted = sa.exists().where(
         Vote.item_id == Item.id, Vote.contract_id == Contact.contract_id, _stands(Vote.created_at, Vote.withdrawn_at, at)
     )
@@ -36,7 +40,7 @@ def _asked_for(release: Release, user_ids: Collection[int], at: datetime) -> sa.
     under = sa.exists().where(Contract.id == Contact.contract_id, Contract.product_id == release.product_id, in_force(at))
     return (
         sa.select(Contact.user_id, Item.id, Item.title, Item.kind)
-        .join(Item, Item.id.in_(_brought_by(release, at)))
+        .join(Item, Item.id.in_(brought))
         .where(
             Contact.user_id.in_(user_ids),
             _stands(Contact.named_at, Contact.released_at, at),

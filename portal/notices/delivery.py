@@ -25,11 +25,12 @@ from portal import clock
 from portal.config import current_settings
 from portal.database import NO_ANSWER, db, release_connection, transaction
 from portal.errors import Busy
-from portal.notices import bounces, checking, control, domains, outbox, suppression
+from portal.notices import bounces, checking, control, domains, outbox, settling, suppression
 from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState, Notice, SuppressionCause
-from portal.notices.outbox import LEASE, Claimed, Outcome
+from portal.notices.outbox import LEASE, Claimed
 from portal.notices.rendering import Renderer, Unrenderable, Unrendered
+from portal.notices.settling import Outcome
 from portal.notices.smtp import Result, Sender, Unavailable
 
 log = logging.getLogger(__name__)
@@ -258,7 +259,7 @@ class _Round:
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
                 with transaction():
-                    outbox.settle(self.lease_id, outcomes, self.now())
+                    settling.settle(self.lease_id, outcomes, self.now())
                     also()
                 break
             except Busy:

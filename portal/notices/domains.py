@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from portal.database import db, insert
 from portal.notices.models import Delivery, DeliveryState, DomainPause
-from portal.notices.outbox import GIVE_UP_AFTER, GIVEN_UP, retry_delay, run_update
+from portal.notices.outbox import GIVE_UP_AFTER, run_update
+from portal.notices.settling import GIVEN_UP, retry_delay
 
 # So many deferrals in a row, with no mail taken in between, are the domain's doing and not chance.
 DEFERRALS = 5

@@ -1,13 +1,11 @@
 """The outbox: a mail is a row in the caller's transaction, and a worker sends it after the commit.
 
 Nothing is sent from here, and nothing can be lost between the act and its mail: both are committed, or neither.
-A worker takes deliveries under its lease (`claim`), tells how each ended (`settle`), and what a dead worker held becomes
-due again when its lease has run out. What staff do to a whole notice (stop, pause, try again) is in `control`.
+A worker takes deliveries under its lease (`claim`), and what a dead worker held becomes due again when its lease has run out.
+How an attempt ended is written down by `settling`; what staff do to a whole notice (stop, pause, try again) is in `control`.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -23,30 +21,10 @@ Audience = sa.Select[int, str, str]
 # Longer than a database may be locked (and its holder still lives), shorter than anybody wants to wait for a dead one's mail.
 LEASE = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=72)
-FIRST_DELAY = timedelta(seconds=15)
-LONGEST_DELAY = timedelta(hours=2)
 # More people than these are many, whatever they are told.
 FEW = 10
-REPLY_LENGTH = 500
-REASON_LENGTH = 60
-GIVEN_UP = "given up after 72 hours of trying"
 
 _wake: list[Callable[[], object]] = []
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one attempt at a delivery ended.
-
-    `state` is sent, deferred, bounced, failed or skipped. `reply` is the mail server's answer, `reason` our own words.
-    A deferral waits for a time that grows with the attempts, up to `longest_delay`.
-    """
-
-    delivery_id: int
-    state: DeliveryState
-    reply: str | None = None
-    reason: str | None = None
-    longest_delay: timedelta = LONGEST_DELAY
 
 
 class Claimed(NamedTuple):
@@ -254,92 +232,6 @@ def not_before(instant: datetime) -> sa.ColumnElement[datetime | None]:
     return sa.case((Delivery.notice_id.in_(paused), sa.null()), else_=sa.literal(instant, Delivery.next_attempt_at.type))
 
 
-_mine = (Delivery.id == sa.bindparam("b_id"), Delivery.lease_id == sa.bindparam("b_lease"))
-_table = Delivery.__table__
-assert isinstance(_table, sa.Table)
-_FINISH = (
-    sa.update(_table)
-    .where(*_mine)
-    .values(
-        state=sa.bindparam("b_state"), reply=sa.bindparam("b_reply"), reason=sa.bindparam("b_reason"),
-        settled_at=sa.bindparam("b_now"), attempts=_table.c.attempts + sa.bindparam("b_tries"), lease_id=None,
-    )
-)  # fmt: skip
-_DEFER = (
-    sa.update(_table)
-    .where(*_mine)
-    .values(
-        state=DeliveryState.DEFERRED, reply=sa.bindparam("b_reply"), reason=sa.bindparam("b_reason"),
-        next_attempt_at=sa.bindparam("b_next"), give_up_at=sa.bindparam("b_give_up"),
-        attempts=_table.c.attempts + 1, lease_id=None,
-    )
-)  # fmt: skip
-
-
-def settle(lease_id: int, outcomes: Sequence[Outcome], now: datetime) -> int:
-    """Write down how attempts ended, each only if the lease still holds the delivery. Returns how many were.
-
-    A deferral that has waited until `give_up_at` becomes a failure.
-    """
-    finished = [_final(lease_id, one, now) for one in outcomes if one.state is not DeliveryState.DEFERRED]
-    deferred = [one for one in outcomes if one.state is DeliveryState.DEFERRED]
-    postponed: list[dict[str, Any]] = []
-    if deferred:
-        postponed, given_up = _deferrals(lease_id, deferred, now)
-        finished += given_up
-    return _execute_many(_FINISH, finished) + _execute_many(_DEFER, postponed)
-
-
-def _final(lease_id: int, outcome: Outcome, now: datetime) -> dict[str, Any]:
-    return {
-        "b_id": outcome.delivery_id,
-        "b_lease": lease_id,
-        "b_state": outcome.state,
-        "b_reply": _cut(outcome.reply, REPLY_LENGTH),
-        "b_reason": _cut(outcome.reason, REASON_LENGTH),
-        "b_now": now,
-        "b_tries": 0 if outcome.state is DeliveryState.SKIPPED else 1,
-    }
-
-
-def _deferrals(lease_id: int, outcomes: Sequence[Outcome], now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the parameters of those that wait for another try, and of those given up."""
-    waited = {
-        row.id: row
-        for row in db.session.execute(
-            sa.select(Delivery.id, Delivery.attempts, Delivery.give_up_at).where(Delivery.id.in_([one.delivery_id for one in outcomes]))
-        )
-    }
-    postponed: list[dict[str, Any]] = []
-    given_up: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        row = waited[outcome.delivery_id]
-        # The hours count from the first try: while no worker ran, nobody has tried anything.
-        give_up_at = row.give_up_at if row.attempts else now + GIVE_UP_AFTER
-        values = _final(lease_id, outcome, now)
-        if now >= give_up_at:
-            given_up.append({**values, "b_state": DeliveryState.FAILED, "b_reason": GIVEN_UP})
-            continue
-        del values["b_state"], values["b_now"], values["b_tries"]
-        next_attempt_at = now + retry_delay(row.attempts + 1, outcome.longest_delay)
-        postponed.append({**values, "b_next": min(next_attempt_at, give_up_at), "b_give_up": give_up_at})
-    return postponed, given_up
-
-
-def _execute_many(statement: sa.Update, parameters: Sequence[dict[str, Any]]) -> int:
-    return db.session.connection().execute(statement, parameters).rowcount if parameters else 0
-
-
-def retry_delay(attempts: int, longest: timedelta = LONGEST_DELAY) -> timedelta:
-    """Return how long to wait after the `attempts`-th try: doubled each time, up to `longest`, a quarter more or less.
-
-    The spread keeps mails that failed together from coming back together.
-    """
-    doublings = min(attempts - 1, 20)
-    grown = min(FIRST_DELAY * (1 << doublings), longest)
-    return grown * random.uniform(0.75, 1.25)  # noqa: S311 - a spread, not a secret
-
-
 def keep_compiled(notice_id: int, compiled: dict[str, Any]) -> None:
     """Store the text all recipients of a notice read, unless another worker was first."""
     run_update(sa.update(Notice).where(Notice.id == notice_id, Notice.compiled.is_(sa.null())).values(compiled=compiled))
@@ -370,11 +262,3 @@ def run_update(statement: sa.Update | sa.Delete) -> int:
     result = db.session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, sa.CursorResult)
     return result.rowcount
-
-
-def _cut(text: str | None, length: int) -> str | None:
-    """Shorten a text to its column. NUL, which PostgreSQL does not store, goes."""
-    if text is None:
-        return None
-    text = text.replace("\x00", "").strip()
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -13,7 +13,7 @@ from portal.database import db
 from portal.notices import bounces, suppression
 from portal.notices.bounce_mails import Bounce, Saying
 from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, SuppressionCause
-from portal.notices.outbox import REPLY_LENGTH
+from portal.notices.settling import REPLY_LENGTH
 from portal.notices.smtp import deliverable_form
 
 # Mail servers give up within days (RFC 5321, 4.5.4.1). What comes later has lain in somebody's archive, return path and all.

@@ -39,9 +39,9 @@ def betas_of(final: Release) -> list[Release]:
 def betas_run(final: Release, user_ids: Collection[int], at: datetime) -> Mapping[int, str]:
     """Return, by user id, the newest beta of `final` that each of these people had downloaded at `at`. Others are left out.
 
-    One statement, however many people.
+    Two statements, however many people; one where the final has no betas, as most have none.
     """
-    if final.channel is not Channel.STABLE:
+    if final.channel is not Channel.STABLE or not db.session.scalar(sa.select(sa.exists().where(_belongs_to(final)))):
         return {}
     took = (
         sa.select(Download.user_id, Release.version)

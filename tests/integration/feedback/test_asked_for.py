@@ -101,7 +101,7 @@ def test_the_same_statements_answer_for_any_number_of_people_and_items(app: Flas
     assert (brought.version, brought.channel) == ("15.4", Channel.STABLE)
     with statements(app) as made:
         assert len(asked_for.asked_for(brought, ids, SOON)) == 2
-    assert len(made) == 2, "the zones of contracts, and the people"
+    assert len(made) == 3, "what it brings, the zones of contracts, and the people"
 
 
 def test_it_stands_in_the_notice_of_those_who_asked_alone(cast: Cast, stable: int) -> None:

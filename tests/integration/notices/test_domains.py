@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from portal.account.models import User
 from portal.database import db, transaction
-from portal.notices import domains, outbox, subscriptions
+from portal.notices import domains, outbox, settling, subscriptions
 from portal.notices.delivery import deliver_due
 from portal.notices.models import Delivery, DeliveryState, DomainPause, Topic
 from tests.cast import Cast
@@ -91,7 +91,7 @@ def test_a_domain_that_takes_nothing_for_72_hours_is_given_up_for_all_at_once(no
         pause = db.session.get(DomainPause, SLOW, populate_existing=True)
         now = pause.until if pause is not None else now + timedelta(minutes=1)
     left = at_slow(notice_id)
-    assert {(one.state, one.reason, one.next_attempt_at) for one in left} == {(DeliveryState.FAILED, outbox.GIVEN_UP, None)}
+    assert {(one.state, one.reason, one.next_attempt_at) for one in left} == {(DeliveryState.FAILED, settling.GIVEN_UP, None)}
     assert {(one.reply or "")[:9] for one in left} == {"451 4.7.1"}
     assert now >= NOW + timedelta(hours=72)
     assert {0} < {one.attempts for one in left}, "most were never tried themselves"

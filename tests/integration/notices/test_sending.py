@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from portal.database import db, transaction
-from portal.notices import outbox, suppression
+from portal.notices import outbox, settling, suppression
 from portal.notices.delivery import Clock, deliver_due
 from portal.notices.models import Delivery, DeliveryState, SuppressionCause
 from tests.cast import Cast
@@ -214,10 +214,10 @@ def test_only_the_holder_of_the_lease_settles(cast: Cast, enqueue: Enqueue) -> N
         heir = outbox.open_lease("heir", late)
         outbox.claim(10, heir, late)
     with transaction():
-        assert outbox.settle(dead, [outbox.Outcome(delivery_id, SENT)], late) == 0
-        assert outbox.settle(dead, [outbox.Outcome(delivery_id, DEFERRED)], late) == 0
+        assert settling.settle(dead, [settling.Outcome(delivery_id, SENT)], late) == 0
+        assert settling.settle(dead, [settling.Outcome(delivery_id, DEFERRED)], late) == 0
     with transaction():
-        assert outbox.settle(heir, [outbox.Outcome(delivery_id, SENT)], late) == 1
+        assert settling.settle(heir, [settling.Outcome(delivery_id, SENT)], late) == 1
     assert delivery_to(notice_id, cast.alice).attempts == 1
 
 

@@ -10,7 +10,7 @@ from itsdangerous import URLSafeSerializer
 
 from portal.notices import links
 from portal.notices.models import Topic
-from portal.notices.outbox import FIRST_DELAY, LONGEST_DELAY, retry_delay
+from portal.notices.settling import FIRST_DELAY, LONGEST_DELAY, retry_delay
 from portal.notices.smtp import deliverable_form
 from tests.conftest import make_settings
 
