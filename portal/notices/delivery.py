@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -107,13 +107,19 @@ class _Round:
         self.batch = FIRST_BATCH
         self.checked_at = now()
         self.trouble: Busy | None = None
+        self.is_over = False  # the lease is lost
 
     def deliver(self) -> None:
         settings = current_settings()
         try:
-            with Sender(current_app.extensions["mail"], timeout=settings.smtp_timeout, connections=settings.smtp_connections) as sender:
-                for results in sender.deliver(self._letters()):
+            with (
+                Sender(current_app.extensions["mail"], timeout=settings.smtp_timeout, connections=settings.smtp_connections) as sender,
+                closing(sender.deliver(self._letters())) as groups,
+            ):
+                for results in groups:
                     self._note(results)
+                    if self.is_over:
+                        break  # what is only begun is not sent
         except Unavailable as error:
             self._defer_all(str(error))
         if self.trouble is not None:
@@ -165,10 +171,15 @@ class _Round:
             with transaction():
                 held = outbox.renew(self.lease_id, self.now())
             if not held:
-                log.warning("%s deliveries were taken over: this worker was thought dead", len(self.waiting))
-                self.waiting.clear()
+                self._end()
             self._check()
         return delivery_id in self.waiting
+
+    def _end(self) -> None:
+        """Others have what this worker held: it was thought dead. Whatever it sends from now on would arrive twice."""
+        log.warning("%s deliveries were taken over: this worker was thought dead", len(self.waiting))
+        self.is_over = True
+        self.waiting.clear()
 
     def _check(self) -> None:
         """Take out of `waiting` whatever must not go out now, notice by notice, and say so in the database."""
@@ -259,7 +270,7 @@ class _Round:
         for tries_left in reversed(range(SETTLE_TRIES)):
             try:
                 with transaction():
-                    settling.settle(self.lease_id, outcomes, self.now())
+                    written = settling.settle(self.lease_id, outcomes, self.now())
                     also()
                 break
             except Busy:
@@ -270,6 +281,8 @@ class _Round:
         for outcome in outcomes:
             self.waiting.pop(outcome.delivery_id, None)
             self.under_way.pop(outcome.delivery_id, None)
+        if written < len(outcomes):
+            self._end()
         self.run.counts.update(outcome.state for outcome in outcomes)
         self.settled(len(outcomes))
 
