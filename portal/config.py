@@ -63,9 +63,7 @@ class Settings:
     database_url: str = _setting(
         "", "SQLAlchemy address of the database. Empty: SQLite at DATA_DIR/portal.db. Production: postgresql+psycopg://…"
     )
-    database_pool_size: int = _setting(
-        0, "Database connections a process may hold. 0: one per web thread on SQLite, 20 on PostgreSQL.", at_least=0
-    )
+    database_pool_size: int = _setting(0, "Database connections a process may hold. 0: 32 on SQLite, 20 on PostgreSQL.", at_least=0)
     queue_url: str = _setting(
         "", "Where workers are woken. Empty: SQLite at DATA_DIR/queue.db, or the database itself when that is PostgreSQL."
     )
