@@ -36,8 +36,7 @@ class Outcome:
     longest_delay: timedelta = LONGEST_DELAY
 
 
-_deliveries = Delivery.__table__
-assert isinstance(_deliveries, sa.Table)
+_deliveries = Delivery.metadata.tables[Delivery.__tablename__]
 
 
 class _Update:
