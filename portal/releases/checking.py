@@ -26,7 +26,7 @@ class Line:
 
 def lines_by_build(release: Release, base_url: str) -> list[tuple[Build, list[Line]]]:
     """Return the builds that are handed out, in their order on the page, each with its lines. `base_url` has no slash at its end."""
-    return [(build, lines_for(build, release, base_url)) for build in release.programs + release.companions if build.damaged_at is None]
+    return [(build, lines_for(build, release, base_url)) for build in release.handed_out]
 
 
 def lines_for(build: Build, release: Release, base_url: str) -> list[Line]:

@@ -131,7 +131,7 @@ def _entries(product: Product, reader: _Reader, settings: Settings) -> tuple[Ent
     return tuple(
         _withdrawal(release, way_out(release, today, targets), settings)
         if release.state is ReleaseState.WITHDRAWN
-        else _publication(release, settings, release.builds if with_files and release.channel is Channel.STABLE else ())
+        else _publication(release, settings, release.handed_out if with_files and release.channel is Channel.STABLE else ())
         for release in releases
     )
 

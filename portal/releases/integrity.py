@@ -16,6 +16,7 @@ from portal.database import db
 from portal.notices import outbox
 from portal.notices.kinds import Kind, register
 from portal.notices.models import Notice
+from portal.products.catalog import find_product
 from portal.products.models import Product
 from portal.releases.catalog import find_release
 from portal.releases.models import Build, Release
@@ -56,7 +57,7 @@ class Examination:
 def subjects(product_slug: str | None = None, version: str | None = None) -> list[list[Subject]]:
     """Return all builds, of one product, or of one release of it, in whatever state: a list for each release that has any.
 
-    Raises NotFound for an unknown release.
+    Raises NotFound for an unknown product or release.
     """
     statement = (
         sa.select(Build)
@@ -66,7 +67,7 @@ def subjects(product_slug: str | None = None, version: str | None = None) -> lis
         .order_by(Product.slug, Release.version_key.desc(), Build.id)
     )
     if product_slug is not None:
-        statement = statement.where(Product.slug == product_slug)
+        statement = statement.where(Product.id == find_product(product_slug).id)
     if product_slug is not None and version is not None:
         statement = statement.where(Release.id == find_release(product_slug, version).id)
     by_release: dict[int, list[Subject]] = {}

@@ -97,6 +97,11 @@ class Release(Base):
         """What goes with the programs: symbols, then documents."""
         return [build for build in self._by_kind() if build.kind not in PROGRAMS]
 
+    @property
+    def handed_out(self) -> list["Build"]:
+        """What people can have: programs, then what goes with them, without what is damaged."""
+        return [build for build in self._by_kind() if build.damaged_at is None]
+
     def _by_kind(self) -> list["Build"]:
         return sorted(self.builds, key=lambda build: (_KINDS_IN_ORDER.index(build.kind), build.id))
 

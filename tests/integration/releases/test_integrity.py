@@ -1,6 +1,9 @@
 """Stored bytes are read again: damage is found, marked, told, and healed."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from portal.cli import main
 from portal.config import Settings
 from portal.database import db
 from portal.notices.models import Notice
+from portal.notices.rendering import Recipient, preview
 from portal.releases.models import Build, Channel
 from tests.builds import CONTENT, only_build, publish_release
 from tests.cast import Cast
@@ -100,8 +104,9 @@ def test_one_release_or_one_product_is_read_alone(verify: Run, settings: Setting
     assert verify("form-filler").exit_code == 0
     assert "Builds read: 2. Damaged or missing: 1." in verify("macro-studio").stdout
     assert "Builds read: 3." in verify().stdout
-    result = verify("macro-studio", "9.9")
-    assert (result.exit_code, "There is no release" in result.stderr) == (1, True)
+    for unknown in (["macro-studio", "9.9"], ["no-such"], ["no-such", "15.2"]):
+        result = verify(*unknown)
+        assert (result.exit_code, "There is no" in result.stderr) == (1, True)
 
 
 def test_one_mail_tells_of_all_that_is_new_in_a_release(verify: Run, settings: Settings) -> None:
@@ -122,3 +127,29 @@ def test_what_was_stored_before_there_were_signatures_gets_its_digest(verify: Ru
 
 def test_nothing_to_read_is_no_failure(verify: Run, cast: Cast) -> None:
     assert verify().stdout == "Builds read: 0. Damaged or missing: 0.\n"
+
+
+def test_a_bar_is_shown_where_a_person_watches(settings: Settings) -> None:
+    publish_release("15.2", Channel.STABLE, NOW)
+    db.session.remove()
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url, "SECRET_KEY": SECRET}
+    command = [sys.executable, "-m", "portal", "release", "verify"]
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60)
+    os.close(theirs)
+    assert (result.returncode, result.stdout) == (0, "Builds read: 1. Damaged or missing: 0.\n")
+    assert "100%" in os.read(ours, 100_000).decode()
+    os.close(ours)
+
+
+def test_the_mail_says_what_is_damaged_and_what_to_do(verify: Run, settings: Settings) -> None:
+    publish_release("15.2", Channel.STABLE, NOW)
+    path_of(only_build(), settings).unlink()
+    verify()
+    (notice,) = db.session.scalars(sa.select(Notice).where(Notice.kind == "build_damaged"))
+    paula = Recipient("paula@vendor.example.org", "Paula", 1)
+    mail = preview("build_damaged", notice.context, product_id=None, topic=None, recipient=paula, now=NOW)
+    assert mail.subject == "Macro Studio 15.2: a build is damaged in storage"
+    assert "* studio.msi (missing)" in mail.text
+    assert "/staff/releases/macro-studio/15.2/" in mail.text
+    assert "portal release verify" in mail.html
