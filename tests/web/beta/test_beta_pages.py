@@ -273,7 +273,7 @@ def test_missing_bytes_are_our_failure_and_are_not_recorded(app: Flask, cast: Ca
     alice = sign_in(cast.alice)
     with app.app_context():
         app.extensions["portal.storage"].path(hashlib.sha256(CONTENT).hexdigest()).unlink()
-    assert alice.get(FILE).status_code == 500
+    assert alice.get(FILE).status_code == 503
     assert downloads(app) == []
 
 
