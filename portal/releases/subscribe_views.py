@@ -43,7 +43,7 @@ def ask(product: str) -> ResponseReturnValue:
         else:
             wanted = in_words(topics)
             return render_template("releases/subscribe_sent.html", product=found, address=address, wanted=wanted, days=requests.LASTS.days)
-    return render_template("releases/subscribe.html", product=found, form=form, words=WORDS)
+    return render_template("releases/subscribe.html", product=found, form=form, words=WORDS), 400 if form.errors else 200
 
 
 def _may_ask() -> bool:

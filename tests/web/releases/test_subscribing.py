@@ -94,7 +94,7 @@ def test_an_address_that_is_none_is_explained_and_nothing_is_sent(
     app: Flask, cast: Cast, client: FlaskClient, email: str, text: str
 ) -> None:
     answer = subscribe(client, email, name="Nora Example", minor="y")
-    assert answer.status_code == 200
+    assert answer.status_code == 400
     assert text in text_of(answer)
     assert 'value="Nora Example"' in answer.text
     assert 'aria-invalid="true"' in answer.text
