@@ -189,7 +189,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     ends_on = date.fromisoformat(notice.context["ends_on"])
     outlook = renewals.outlook(contract, contracts.standing(contract, notice.created_at), notice.created_at)
     kept, lost = renewals.what_stays(contract.product)
-    request = outlook.request
+    asked = outlook.request
     return {
         "contract_number": contract.number,
         "organization_name": contract.organization.name,
@@ -201,8 +201,8 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "kept": kept,
         "lost": lost,
         "shop": outlook.shop,
-        "asked_by": request.asked_by.label if request else None,
-        "asked_on": long_date(local_date(request.asked_at, current_settings().default_time_zone)) if request else None,
+        "asked_by": asked.asked_by.label if asked else None,
+        "asked_on": long_date(local_date(asked.asked_at, current_settings().default_time_zone)) if asked else None,
         "contacts": [
             f"{contact.user.name} <{contact.user.email}>" if contact.user.name else contact.user.email for contact in _seats(contract)
         ],

@@ -32,7 +32,7 @@ ANSWERED = "renewed or cancelled meanwhile"
 
 KEPT = (
     "Your account, and both seats of the contract",
-    "The feedback board to read, and all that your organisation wrote and voted",
+    "The feedback board to read, and what your organisation wrote there",
     "Notices of minor and major releases, where you chose them",
 )
 LOST = (
@@ -132,16 +132,16 @@ def _check(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[
 
 
 def _describe(notice: Notice) -> Mapping[str, Any]:
-    request = _request(notice)
-    contract = request.contract
-    coming = contracts.next_term(contract, request.asked_at)
+    asked = _request(notice)
+    contract = asked.contract
+    coming = contracts.next_term(contract, asked.asked_at)
     return {
-        "asked_by": request.asked_by.label,
-        "asked_by_address": request.asked_by.email,
+        "asked_by": asked.asked_by.label,
+        "asked_by_address": asked.asked_by.email,
         "contract_number": contract.number,
         "organization_name": contract.organization.name,
-        "ends_on": long_date(request.term_ends_on),
-        "ended": request.term_ends_on < contracts.standing(contract, request.asked_at).today,
+        "ends_on": long_date(asked.term_ends_on),
+        "ended": asked.term_ends_on < contracts.standing(contract, asked.asked_at).today,
         "coming_from": long_date(coming[0]),
         "coming_until": long_date(coming[1]),
         "contract_path": staff_path(contract.number),

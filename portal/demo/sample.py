@@ -16,7 +16,7 @@ from flask_migrate import upgrade
 from flask_security.utils import hash_password
 
 from portal import clock
-from portal.account import contacts, contracts, people
+from portal.account import contacts, contracts, people, reminders, renewals
 from portal.account.models import Contact, Contract, User
 from portal.app import create_app
 from portal.beta import terms
@@ -121,6 +121,7 @@ class Vendor:
             self._tell(studio, item)
         advice = announcements.Words(studio.id, *ANNOUNCEMENT, audience="seats", topic=None)
         announcements.create(advice, actor=self.people["publisher"], now=self.ago(1))
+        reminders.send_due(self.now)
 
     def ago(self, days: int) -> datetime:
         return self.now - timedelta(days=days)
@@ -143,7 +144,8 @@ class Vendor:
         """Make organisations, contracts and contacts: live, live, ending soon, lapsed, for the other product, and none."""
         self._contract("NW-2041", "Example Logistics", studio, 238, ("subscriber", "colleague"), renewed=1)
         self._contract("NW-2102", "Example Foods", studio, 260, ("foods",))
-        self._contract("NW-1988", "Example Freight", studio, 341, ("freight",))
+        ending = self._contract("NW-1988", "Example Freight", studio, 341, ("freight",))
+        renewals.ask(ending, actor=self.people["freight"], now=self.ago(1))
         self._contract("NW-1873", "Example Mill", studio, 420, ("lapsed",))
         self._contract("NW-2210", "Example Clinic", filler, 90, ("clinic",))
         press = contracts.create_organization("Example Press", actor=self.people["accounts"], now=self.ago(300))

@@ -287,7 +287,7 @@ def test_the_mail_says_what_ends_what_stays_what_goes_and_how_to_renew(cast: Cas
     assert made.subject == "Contract NW-2041 ends on 24 September 2027"
     for part in (" ".join(made.text.split()), " ".join(made.html.split())):
         for fact in (
-            "24 September 2027 at midnight, Europe/Berlin", "does not renew by itself", "Stable releases and their notes",
+            "24 September 2027 at 23:59, Europe/Berlin", "does not renew by itself", "Stable releases and their notes",
             "Votes, comments and new feedback", "25 September 2027 to 24 September 2028", "Ask for renewal",
             "http://127.0.0.1:8000/account/contracts/NW-2041/", "cannot be switched off",
         ):  # fmt: skip
