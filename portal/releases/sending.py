@@ -40,6 +40,12 @@ STALLED_SECONDS = 60
 # RFC 8187, section 3.2.1: attr-char, beside letters and digits.
 _ATTR_CHAR = "!#$&+-.^_`|~"
 _BEARER = "bearer"
+_REASONS = {
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: (
+        "This range cannot be sent: the file has {size} bytes, the first of which is 0. Ask for one range of them, or for the whole file.\n"
+    ),
+    HTTPStatus.PRECONDITION_FAILED: "The file is another one than you have (If-Match). Download it from the beginning.\n",
+}
 
 
 # Who is asking -----------------------------------------------------------------------------------------------------------------
@@ -300,6 +306,9 @@ def answer(
     headers["Accept-Ranges"] = "bytes"
     if planned.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         headers["Content-Range"] = f"bytes */{planned.size}"
+    if planned.with_body and planned.status in _REASONS:
+        response.content_type = "text/plain; charset=utf-8"
+        response.set_data(_REASONS[planned.status].format(size=planned.size))
     if planned.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
         return response
     headers["Content-Disposition"] = content_disposition(planned.filename)

@@ -1,7 +1,8 @@
 """Byte ranges of one file: what a `Range` header asks for, and the sums of ranges (RFC 9110, section 14). Pure functions.
 
-We answer one range at a time. Several ranges in one request get the whole file, which section 14.2 allows: their parts could
-overlap many times over, and no resuming client needs them.
+We answer one range at a time. A few ranges in one request get the whole file, which section 14.2 allows: their parts could
+overlap many times over, and no resuming client needs them. Ranges that no sound client sends are refused, as it allows too: one
+that runs backwards, and more of them than anybody needs.
 """
 
 import re
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 # 40 digits count every file there is; longer numbers are garbage, and are ignored like all garbage.
 _SPEC = re.compile(r"([0-9]{1,40})-([0-9]{0,40})|-([0-9]{1,40})")
 
+MOST_RANGES = 16
+
 
 class Unsatisfiable(Exception):
-    """No byte of the file lies in what was asked for: 416, with the size of the file."""
+    """No byte of the file lies in what was asked for, or it makes no sense: 416, with the size of the file."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,22 +34,21 @@ class Span:
 def parse_range(header: str | None, size: int) -> Span | None:
     """Return the one range of a file of `size` bytes that the value of a `Range` header asks for; None: send all of it.
 
-    Ignored, so None: no header, another unit than bytes, a malformed set (also `5-2`), more than one range that could be sent.
-    Raises Unsatisfiable when the set is well-formed and none of its ranges begins inside the file.
+    Ignored, so None: no header, another unit than bytes, a malformed set, more than one range that could be sent.
+    Raises Unsatisfiable when the set is well-formed and none of its ranges begins inside the file, or one runs backwards (`5-2`);
+    and for more than MOST_RANGES.
     """
     unit, equals, ranges = (header or "").partition("=")
     if not equals or unit.strip().lower() != "bytes":
         return None
     specs = [spec for part in ranges.split(",") if (spec := part.strip(" \t"))]
-    matches = [_SPEC.fullmatch(spec) for spec in specs]
-    spans: list[Span] = []
-    for match in matches:
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
-            return None
-        span = _bounded(match, size)
-        if span is not None:
-            spans.append(span)
-    if matches and not spans:
+    if len(specs) > MOST_RANGES:
+        raise Unsatisfiable
+    matches = [match for spec in specs if (match := _SPEC.fullmatch(spec))]
+    if len(matches) < len(specs):
+        return None
+    spans = [span for match in matches if (span := _bounded(match, size))]
+    if matches and (not spans or any(match[2] and int(match[2]) < int(match[1]) for match in matches)):
         raise Unsatisfiable
     return spans[0] if len(spans) == 1 else None
 

@@ -31,10 +31,8 @@ WHOLE: Span | None = None
         # One of two can be sent.
         ("bytes=0-1,5000-", Span(0, 1)),
         # Ignored: malformed, another unit, more than one.
-        ("bytes=5-2", WHOLE),
-        ("bytes=0-1,5-2", WHOLE),
         ("bytes=0-1,4-5", WHOLE),
-        ("bytes=" + ",".join(["0-"] * 200), WHOLE),
+        ("bytes=" + ",".join(["0-"] * 16), WHOLE),
         ("bytes=a-b", WHOLE),
         ("bytes=-", WHOLE),
         ("bytes=--1", WHOLE),
@@ -55,6 +53,14 @@ def test_one_range_is_served_and_everything_unclear_is_ignored(header: str | Non
 
 @pytest.mark.parametrize("header", ["bytes=1000-", "bytes=1000-1001", "bytes=-0", "bytes=5000-,-0"])
 def test_a_range_outside_the_file_cannot_be_satisfied(header: str) -> None:
+    with pytest.raises(Unsatisfiable):
+        parse_range(header, SIZE)
+
+
+@pytest.mark.parametrize(
+    "header", ["bytes=5-2", "bytes=0-1,5-2", "bytes=5-2,0-1", "bytes=" + ",".join(["0-0"] * 17), "bytes=" + "0-," * 10_000]
+)
+def test_what_no_sound_client_asks_for_is_refused(header: str) -> None:
     with pytest.raises(Unsatisfiable):
         parse_range(header, SIZE)
 
