@@ -29,6 +29,9 @@
       return { element: element, shows: null };
     });
 
+    function mark(open) {
+      document.querySelectorAll("[data-progress-open]").forEach(function (element) { element.hidden = !open; });
+    }
     function show(state) {
       if (state.html !== last) { numbers.innerHTML = state.html; last = state.html; }
       /* By its stage, not its text, in which each answer has another token: a button must not be changed while it is pressed. */
@@ -37,7 +40,7 @@
         said.textContent = (state.finished ? "Finished. " : "") + state.summary;
         saidAt = Date.now();
       }
-      document.querySelectorAll("[data-progress-open]").forEach(function (mark) { mark.hidden = state.finished; });
+      mark(!state.finished);
       return Promise.all(parts.map(function (part) { return refresh(part, state.summary); })).then(function () {
         return state.finished && (!status || stage === state.stage) && parts.every(function (part) { return part.shows === state.summary; });
       });
@@ -59,6 +62,7 @@
         .catch(function () { return false; })
         .then(function (finished) { if (!finished) { setTimeout(ask, Math.max(EVERY, LEISURE * (Date.now() - began))); } });
     }
+    mark(true);
     setTimeout(ask, EVERY);
   }
 

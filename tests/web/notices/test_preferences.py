@@ -70,6 +70,15 @@ def test_looking_at_the_preferences_link_changes_nothing(alice: Person, client: 
     assert alice.wanted() == ALL_OF_A_CONTACT
 
 
+def test_who_has_a_seat_is_led_to_private_feeds_but_nobody_by_a_link_that_can_be_passed_on(
+    alice: Person, client: FlaskClient, sign_in: SignIn, cast: Cast
+) -> None:
+    feeds = 'href="/account/security/#feeds"'
+    assert feeds not in client.get(alice.preferences).text
+    assert feeds in sign_in(cast.alice).get("/account/notices/").text
+    assert feeds not in sign_in(cast.erin).get("/account/notices/").text
+
+
 @pytest.mark.parametrize("body", [{}, {"List-Unsubscribe": "One-Click"}])
 def test_a_post_unsubscribes_from_that_topic_alone_and_twice_is_as_good_as_once(
     alice: Person, client: FlaskClient, body: dict[str, str]

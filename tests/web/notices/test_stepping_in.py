@@ -111,6 +111,12 @@ def test_the_pace_is_shown_while_it_goes_out(app: Flask, sign_in: SignIn, enqueu
     assert after["pace"] in client.get(f"/staff/notices/{notice_id}/").text
 
 
+def test_without_javascript_nobody_is_told_that_the_numbers_refresh_by_themselves(sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    page = sign_in(cast.paula).get(f"/staff/notices/{enqueue(cast.alice)}/").text
+    assert "data-progress-open hidden>Refreshes by itself" in page
+    assert "<noscript>" in page
+
+
 def test_the_button_retries_what_the_filter_shows_and_names_the_number(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
     notice_id = enqueue(cast.alice, cast.bob, cast.carol, cast.erin)
     settle(app, cast.alice, DeliveryState.FAILED, reason="given up after 72 hours of trying")
