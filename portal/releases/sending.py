@@ -7,6 +7,7 @@ request, then calls `send`. No database connection is held while storage is aske
 import io
 import logging
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -235,10 +236,18 @@ def _take_slot(caller: Caller, user_id: int | None) -> capacity.Slot:
         refusal = make_response(say(caller, HTTPStatus.SERVICE_UNAVAILABLE, title, message))
         refusal.headers["Retry-After"] = str(capacity.RETRY_SECONDS)
         raise HTTPException(response=refusal) from None
-    connection = request.environ.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(STALLED_SECONDS)  # between two successful writes; gunicorn sets it back for the next request
+    _give_up_when_stalled(request.environ.get("gunicorn.socket"))
     return slot
+
+
+def _give_up_when_stalled(connection: socket.socket | None) -> None:
+    """Let the kernel end the connection when nothing of what was sent is taken for STALLED_SECONDS (tcp(7), TCP_USER_TIMEOUT).
+
+    A timeout of Python's would wake the thread for each piece of the file, where now one call of sendfile sends all of it.
+    """
+    if connection is not None and connection.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        with suppress(OSError):  # the client has left already
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
 
 
 def _at_the_end(app: Flask, download_id: int | None, slot: capacity.Slot | None) -> OnEnd:

@@ -63,8 +63,24 @@ class Portal:
         connection.close()
         return answer.status, body
 
+    def begin_if_free(self) -> socket.socket | None:
+        """Start a download and hold it up; None where it is put off."""
+        connection, head, _ = self._ask_and_wait()
+        if b" 503 " in head[:20]:
+            connection.close()
+            return None
+        return connection
+
     def begin(self) -> tuple[socket.socket, bytearray]:
         """Start to download by the token, take a little, and hold the rest up. Returns the connection and what was taken."""
+        connection, head, body = self._ask_and_wait()
+        assert b" 200 " in head[:20]
+        taken = bytearray(body)
+        while len(taken) < TAKEN:
+            taken += connection.recv(TAKEN - len(taken))
+        return connection, taken
+
+    def _ask_and_wait(self) -> tuple[socket.socket, bytes, bytes]:
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.settimeout(30)
@@ -75,11 +91,7 @@ class Portal:
         while b"\r\n\r\n" not in received:
             received += connection.recv(4096)
         head, _, body = bytes(received).partition(b"\r\n\r\n")
-        assert b" 200 " in head[:20]
-        taken = bytearray(body)
-        while len(taken) < TAKEN:
-            taken += connection.recv(TAKEN - len(taken))
-        return connection, taken
+        return connection, head, body
 
 
 Serve = Callable[..., subprocess.Popen[bytes]]
@@ -294,11 +306,10 @@ def test_a_client_that_is_gone_gives_its_slot_back(app: Flask, serve: Serve, pre
     port = free_port()
     portal = Portal(port, serve(port, MAX_DOWNLOADS="1"), tmp_path / "web.log", *prepared)
     for _ in range(3):
-        connection, _ = portal.begin()
-        assert portal.ask(FILE, portal.by_session)[0] == 503
-        connection.close()
         deadline = time.monotonic() + WAIT_SECONDS
-        while portal.ask(FILE, {**portal.by_session, "Range": "bytes=0-9"})[0] != 206:
+        while (connection := portal.begin_if_free()) is None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        assert portal.ask(FILE, portal.by_session)[0] == 503
+        connection.close()
     assert "Traceback" not in portal.log.read_text()
