@@ -6,6 +6,7 @@ request, then calls `send`. No database connection is held while storage is aske
 
 import io
 import logging
+import socket
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
