@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: install run test check lint types layers lock bench bench-home bench-notices
+.PHONY: install run test check lint types layers lock bench bench-home bench-notices bench-downloads
 
 install: $(STAMP)
 
@@ -51,7 +51,7 @@ lock:
 	uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt
 	uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-bench.txt
 
-bench: bench-home bench-notices
+bench: bench-home bench-notices bench-downloads
 
 bench-home: $(DEV_STAMP)
 	$(BIN)/python -m bench.home
@@ -65,3 +65,8 @@ $(BENCH_STAMP): requirements-bench.txt
 bench-notices: $(DEV_STAMP) $(BENCH_STAMP)
 	bench/install-system-packages
 	$(BIN)/python -m bench.notices
+
+# Small numbers, to see that it runs: make bench-downloads QUICK=1
+bench-downloads: $(DEV_STAMP)
+	tests/install-system-packages
+	$(BIN)/python -m bench.downloads $(if $(QUICK),--quick)
