@@ -28,7 +28,7 @@ from portal.beta import adoption, adoption_staff, expiry, nudges
 from portal.beta import staff as beta_staff
 from portal.beta import views as beta_views
 from portal.config import Settings
-from portal.extensions import bootstrap, csrf, limiter, mail, migrate, queue
+from portal.extensions import Migrations, bootstrap, csrf, limiter, mail, queue
 from portal.feedback import announcements as feedback_announcements
 from portal.feedback import answers as feedback_answers
 from portal.feedback import asked_for as feedback_asked_for
@@ -128,7 +128,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
     database.init_app(app, settings)
-    migrate.init_app(app, database.db, directory=str(MIGRATIONS))
+    app.extensions["migrate"] = Migrations(app, database.db, MIGRATIONS)
     storage.init_app(app, settings)
     capacity.init_app(app, settings)
     mail.init_app(app)

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 from flask.cli import AppGroup, ScriptInfo
-from flask_migrate import upgrade
 
 from portal.account import cli as account
 from portal.app import create_app
@@ -57,6 +56,8 @@ def upgrade_database() -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PortalError(f"DATA_DIR {data_dir} cannot be made: {error.strerror}.") from error
+    from flask_migrate import upgrade
+
     upgrade()
     click.echo("The database is up to date.")
 

@@ -12,13 +12,28 @@ from flask_bootstrap import Bootstrap5
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_mail import Mail
-from flask_migrate import Migrate
 from flask_wtf.csrf import CSRFProtect
 from huey.api import Huey, PostgresHuey, SqliteHuey
 
 from portal.config import Settings
 
 log = logging.getLogger(__name__)
+
+
+class Migrations:
+    """Stands where Flask-Migrate keeps its configuration, and makes it when it is asked for anything.
+
+    Migrating needs Alembic, 10 MB of memory that a web process would hold for nothing.
+    """
+
+    def __init__(self, app: Flask, database: Any, directory: Path) -> None:
+        self._app, self._database, self._directory = app, database, directory
+
+    def __getattr__(self, name: str) -> Any:
+        from flask_migrate import Migrate
+
+        Migrate(render_as_batch=True).init_app(self._app, self._database, directory=str(self._directory))
+        return getattr(self._app.extensions["migrate"], name)
 
 
 class Queue:
@@ -85,5 +100,4 @@ bootstrap = Bootstrap5()
 csrf = CSRFProtect()
 limiter = Limiter(get_remote_address, headers_enabled=False)
 mail = Mail()
-migrate = Migrate(render_as_batch=True)
 queue = Queue()

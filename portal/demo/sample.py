@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from flask_migrate import upgrade
 from flask_security.utils import hash_password
 
 from portal import clock
@@ -76,6 +75,8 @@ def prepare(settings: Settings, state_file: Path, ports: dict[str, int]) -> dict
     state = json.loads(state_file.read_text()) if state_file.exists() else {}
     app = create_app(settings)
     with app.app_context():
+        from flask_migrate import upgrade
+
         upgrade()
         filled = db.session.scalar(sa.select(sa.exists(sa.select(Product.id)))) or False
         if filled and "accounts" not in state:
