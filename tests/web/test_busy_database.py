@@ -71,7 +71,11 @@ def form_with(names: Collection[str], page: str) -> dict[str, str]:
         ("alice", "/account/", {"name": "What was typed"}),
         ("anton", "/staff/contracts/new", {"number": "NW-9", "organization": "What was typed", "starts_on": "2026-11-24"}),
         ("anton", "/staff/customers/new", {"name": "What was typed", "email": "nina@press.example.org", "organization": "Example Press"}),
-        ("paula", "/staff/releases/new", {"product": "macro-studio", "version": "16.0", "summary": "What was typed", "kind": "major"}),
+        (
+            "paula",
+            "/staff/releases/new",
+            {"product": "macro-studio", "version": "16.0", "channel": "stable", "summary": "What was typed", "kind": "major"},
+        ),
     ],
 )
 def test_a_form_that_meets_a_lock_keeps_what_was_typed_and_works_a_little_later(

@@ -71,20 +71,18 @@ def test_powershell_quotes_are_doubled() -> None:
     assert "'a’’b.msi'" in powershell_check("a’b.msi", "ab")
 
 
-@pytest.mark.parametrize(
-    ("signature", "key", "titles"),
-    [
-        ("a signature", "RWkey", ["PowerShell", "sha256sum", "minisign", "curl"]),
-        (None, "RWkey", ["PowerShell", "sha256sum", "curl"]),
-        ("a signature", None, ["PowerShell", "sha256sum", "curl"]),
-    ],
-)
-def test_minisign_is_offered_where_there_is_a_signature_and_a_key(signature: str | None, key: str | None, titles: list[str]) -> None:
-    product = Product(slug="macro-studio", signing_key=key, stable_access=StableAccess.CUSTOMERS)
+@pytest.mark.parametrize(("signed", "has_key"), [(True, True), (False, True), (True, False)])
+def test_minisign_is_offered_where_there_is_a_signature_and_a_key(signed: bool, has_key: bool, tmp_path: Path) -> None:
+    (tmp_path / "a b.msi").write_bytes(b"a build")
+    subprocess.run(["minisign", "-G", "-W", "-p", "key.pub", "-s", "key.sec"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["minisign", "-S", "-W", "-s", "key.sec", "-m", "a b.msi"], cwd=tmp_path, check=True, capture_output=True)
+    key = (tmp_path / "key.pub").read_text().splitlines()[1] if has_key else None
+    product = Product(slug="macro-studio", name="Macro Studio", signing_key=key, stable_access=StableAccess.CUSTOMERS)
     release = Release(product=product, version="15.2.1", channel=Channel.STABLE)
-    build = Build(filename="a b.msi", sha256="ab" * 32, signature=signature)
+    build = Build(filename="a b.msi", sha256="ab" * 32, blake2b=hashlib.blake2b(b"a build").hexdigest())
+    build.signature = (tmp_path / "a b.msi.minisig").read_text() if signed else None
     lines = lines_for(build, release, "https://portal.example.org")
-    assert [line.title for line in lines] == titles
+    assert [line.title for line in lines] == ["PowerShell", "sha256sum", *(["minisign"] if signed and has_key else []), "curl"]
     assert lines[-1].text == (
         "curl --fail -C - -o 'a b.msi' -H \"Authorization: Bearer YOUR-TOKEN\" "
         "'https://portal.example.org/releases/macro-studio/15.2.1/download/a%20b.msi'"
