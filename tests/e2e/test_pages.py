@@ -30,7 +30,8 @@ PAGES = {
                   "/staff/beta/", "/staff/beta/macro-studio/terms"],
     "product": ["/staff/", "/staff/feedback/", "/staff/feedback/1/", "/staff/feedback/5/"],
     "accounts": ["/staff/", "/staff/contracts/", "/staff/contracts/new", "/staff/contracts/NW-2041/", "/staff/contracts/NW-1873/",
-                 "/staff/contracts/?show=asked", "/staff/contracts/NW-1988/", "/staff/contracts/NW-2041/renew", "/staff/contracts/NW-2041/cancel",
+                 "/staff/contracts/?show=asked", "/staff/contracts/NW-1988/",
+                 "/staff/contracts/NW-2041/renew", "/staff/contracts/NW-2041/cancel",
                  "/staff/contracts/NW-2102/contacts/new", "/staff/customers/", "/staff/customers/new"],
     "admin": ["/staff/", "/staff/products/", "/staff/products/new", "/staff/products/macro-studio/"],
 }  # fmt: skip
