@@ -78,9 +78,10 @@ class Delivery(Base):
     """A notice to one person, with the address it was made for.
 
     `next_attempt_at` is set while the delivery waits its turn, and only then: not while a worker holds it under its `lease`,
-    not while its notice is paused, not once it is settled. `attempted_at` is when it was last taken up, and the date its mail
-    bears. `reply` holds the mail server's words; `reason` says why a delivery was skipped or has failed. `urgent` mail, which
-    somebody waits for, goes before a notice to many. A delivery that is still deferred at `give_up_at` fails.
+    not while its notice is paused (one that is put off meanwhile is found paused at its next turn), not once it is settled.
+    `attempted_at` is when it was last taken up, and the date its mail bears. `reply` holds the mail server's words; `reason`
+    says why a delivery was skipped or has failed. `urgent` mail, which somebody waits for, goes to few people and before a
+    notice to many. A delivery that is still deferred at `give_up_at` fails.
     """
 
     __tablename__ = "deliveries"
