@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from portal.account import people
 from portal.account.models import Contract, User
 from portal.database import db, transaction
-from portal.feedback import board, triage, votes
+from portal.feedback import triage, votes, writing
 from portal.feedback.access import Viewer, viewer_of
 from portal.feedback.models import Item, ItemKind, Status, Visibility
 from portal.products.models import Product
@@ -36,7 +36,7 @@ def write(email: str, title: str = "Pause a macro", *, slug: str = "macro-studio
     """Write an item in a transaction of its own; return its id."""
     values: dict[str, Any] = {"kind": ItemKind.IDEA, "body": "Long reports lock up.", "visibility": Visibility.SUBSCRIBERS, **changes}
     with transaction():
-        return board.write(viewer(email, now), product=product(slug), title=title, now=now, **values).id
+        return writing.write(viewer(email, now), product=product(slug), title=title, now=now, **values).id
 
 
 def vote(email: str, item_id: int, now: datetime = NOW) -> None:
@@ -46,7 +46,7 @@ def vote(email: str, item_id: int, now: datetime = NOW) -> None:
 
 def comment(email: str, item_id: int, body: str, now: datetime = NOW) -> int:
     with transaction():
-        return board.comment(viewer(email, now), item_id, body, now=now).id
+        return writing.comment(viewer(email, now), item_id, body, now=now).id
 
 
 def answer(item_id: int, status: Status = Status.UNDER_REVIEW, *, by: str = "petra@vendor.example.org", **changes: Any) -> bool:

@@ -24,7 +24,7 @@ from portal.database import db, transaction
 from portal.demo.private import write_private
 from portal.demo.texts import ANNOUNCEMENT, BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
 from portal.errors import PortalError
-from portal.feedback import board, triage, votes
+from portal.feedback import triage, votes, writing
 from portal.feedback.access import viewer_of
 from portal.feedback.models import Item, ItemKind, Severity, Status, Visibility
 from portal.notices import announcements
@@ -207,7 +207,7 @@ class Vendor:
     def _tell(self, product: Product, sample: SampleItem) -> None:
         """Write an item, vote and comment as its people would, and answer it as staff would."""
         when = self.ago(sample.days_ago)
-        item = board.write(
+        item = writing.write(
             viewer_of(self.people[sample.author], when), product=product, kind=ItemKind(sample.kind), title=sample.title, body=sample.body,
             visibility=Visibility.PRIVATE if sample.private else Visibility.SUBSCRIBERS,
             severity=Severity(sample.severity) if sample.severity else None, version=sample.beta, now=when,
@@ -227,7 +227,7 @@ class Vendor:
         if role in STAFF_ROLES:
             triage.add_note(item.id, text, staff_only=False, actor=self.people[role], now=when)
         else:
-            board.comment(viewer_of(self.people[role], when), item.id, text, now=when)
+            writing.comment(viewer_of(self.people[role], when), item.id, text, now=when)
 
     @staticmethod
     def _release_id(product: Product, version: str) -> int | None:

@@ -10,7 +10,7 @@ from wtforms.validators import DataRequired, ValidationError
 from wtforms.widgets import HiddenInput
 
 from portal.errors import Invalid, NotFound, PortalError
-from portal.feedback import board, triage
+from portal.feedback import triage, writing
 from portal.feedback.models import ItemKind, Severity, Status, Visibility
 from portal.products.models import Product
 from portal.releases.models import Release
@@ -52,9 +52,9 @@ class ItemForm(FlaskForm):
     product = SelectField("Product", validate_choice=False)
     kind = RadioField("What is it?", choices=KINDS, default=ItemKind.IDEA.value, validate_choice=False)
     title = StringField(
-        "Title", [DataRequired("Enter a title: one line that says what it is about."), _too_long("title", board.TITLE_LIMIT)]
+        "Title", [DataRequired("Enter a title: one line that says what it is about."), _too_long("title", writing.TITLE_LIMIT)]
     )
-    body = TextAreaField("Description", [DataRequired("Describe it."), _too_long("description", board.BODY_LIMIT)])
+    body = TextAreaField("Description", [DataRequired("Describe it."), _too_long("description", writing.BODY_LIMIT)])
     version = SelectField("Version", validate_choice=False)
     severity = SelectField("How bad is it?", choices=SEVERITIES, default="", validate_choice=False)
     visibility = RadioField("Who may read it?", default=Visibility.SUBSCRIBERS.value, validate_choice=False)
@@ -75,13 +75,13 @@ class ItemForm(FlaskForm):
 
 
 class CommentForm(FlaskForm):
-    body = TextAreaField("Add a comment", [DataRequired("Write something first."), _too_long("comment", board.COMMENT_LIMIT)])
+    body = TextAreaField("Add a comment", [DataRequired("Write something first."), _too_long("comment", writing.COMMENT_LIMIT)])
 
 
 class NoteForm(FlaskForm):
     """A staff-only note, or a comment in the product team's name."""
 
-    body = TextAreaField("Write", [DataRequired("Write something first."), _too_long("text", board.COMMENT_LIMIT)])
+    body = TextAreaField("Write", [DataRequired("Write something first."), _too_long("text", writing.COMMENT_LIMIT)])
     audience = RadioField("Who reads it?", choices={"staff": "Staff only", "all": "Everybody who sees this feedback"}, default="staff")
 
 

@@ -16,7 +16,7 @@ from portal.account.entitlements import live_contracts
 from portal.account.models import Contract, Term, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
-from portal.feedback import announcements, board, paging, votes
+from portal.feedback import announcements, board, paging, reading, votes, writing
 from portal.feedback.access import LARGEST_ID
 from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
 from portal.releases.models import Channel, Release, ReleaseState
@@ -127,7 +127,7 @@ def open_case(item_id: int, *, now: datetime) -> Case:
         votes=len(voters),
         value=value_by_item([item.id], now)[item.id],
         voters=voters,
-        steps=board.list_changes(item.id),
+        steps=reading.list_changes(item.id),
         comments=list(
             db.session.scalars(
                 sa.select(Comment)
@@ -262,7 +262,7 @@ def add_note(item_id: int, body: str, *, staff_only: bool, actor: User, now: dat
     note = Comment(
         item_id=item.id,
         author_id=actor.id,
-        body=clean_text(body, "body", board.COMMENT_LIMIT),
+        body=clean_text(body, "body", writing.COMMENT_LIMIT),
         staff_only=staff_only,
         created_at=now,
     )

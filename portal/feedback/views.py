@@ -13,7 +13,7 @@ from portal.account.models import User
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
-from portal.feedback import access, board, votes
+from portal.feedback import access, board, reading, votes, writing
 from portal.feedback.access import ReadOnly, Viewer
 from portal.feedback.forms import CommentForm, ItemForm, read_choice, save
 from portal.feedback.models import ItemKind, Severity, Status, Visibility
@@ -124,7 +124,7 @@ def new() -> ResponseReturnValue:
         raise ReadOnly(next(iter(viewer.lapses.values()), None))
     products = [product for product in access.products_of(viewer) if product.id in viewer.contracts]
     form = ItemForm()
-    form.offer(products, board.versions_to_write_about(viewer.contracts), current_settings().vendor_name)
+    form.offer(products, writing.versions_to_write_about(viewer.contracts), current_settings().vendor_name)
     if request.method == "GET":
         _fill_in(form)
     written: list[int] = []
@@ -135,7 +135,7 @@ def new() -> ResponseReturnValue:
 
 
 def _fill_in(form: ItemForm) -> None:
-    form.title.data = request.args.get("title", "")[: board.TITLE_LIMIT]
+    form.title.data = request.args.get("title", "")[: writing.TITLE_LIMIT]
     offered: dict[str, set[str]] = {
         "product": set(form.products),
         "version": form.versions,
@@ -156,7 +156,7 @@ def _write(form: ItemForm, person: User, products: list[Product]) -> int:
         product = next((product for product in products if product.slug == slug), None)
         if product is None:
             raise Invalid("Choose the product it is about.", "product")
-        item = board.write(
+        item = writing.write(
             access.viewer_of(person, now),
             product=product,
             kind=kind,
@@ -181,13 +181,13 @@ def _show(item_id: int, form: CommentForm, code: int = 200) -> ResponseReturnVal
     viewer = access.viewer_of(me(), now)
     if not viewer.may_read:
         return _refuse(viewer.person)
-    reading = board.read(viewer, item_id, now=now, comments_before=request.args.get("before", type=int))
-    lapse = viewer.lapses.get(reading.item.product_id)
+    seen = reading.read(viewer, item_id, now=now, comments_before=request.args.get("before", type=int))
+    lapse = viewer.lapses.get(seen.item.product_id)
     page = render_template(
         "feedback/item.html",
         viewer=viewer,
-        reading=reading,
-        item=reading.item,
+        reading=seen,
+        item=seen.item,
         form=form,
         **{**_standing(viewer), "lapse": explain(lapse) if lapse is not None else None},
     )
@@ -212,7 +212,7 @@ def comment(item_id: int) -> ResponseReturnValue:
     def act() -> None:
         now = clock.now()
         with transaction():
-            board.comment(access.viewer_of(person, now), item_id, form.body.data or "", now=now)
+            writing.comment(access.viewer_of(person, now), item_id, form.body.data or "", now=now)
 
     if not save(form, act):
         return _show(item_id, form, 403 if form.form_errors else 400)

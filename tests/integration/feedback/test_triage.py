@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid, NotFound
-from portal.feedback import board, triage
+from portal.feedback import reading, triage
 from portal.feedback.models import Item, Status, Visibility
 from portal.feedback.paging import Place
 from portal.feedback.triage import InboxFilter
@@ -57,7 +57,7 @@ def test_value_is_the_running_price_of_the_live_contracts_that_vote(cast: Cast) 
 def test_an_answer_is_one_act_with_its_step_and_its_audit_event(cast: Cast) -> None:
     item_id = write(cast.alice)
     assert answer(item_id, Status.PLANNED, version="15.4", response="We will do it.", reason="Many asked.") is True
-    told = board.read(viewer(cast.carol), item_id, now=NOW)
+    told = reading.read(viewer(cast.carol), item_id, now=NOW)
     assert (told.status, told.version, told.response) == (Status.PLANNED, "15.4", "We will do it.")
     assert [(step.status, step.version, step.reason) for step in told.steps] == [(Status.PLANNED, "15.4", "Many asked.")]
     event = db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "feedback.answered")).one()
@@ -70,7 +70,7 @@ def test_an_answer_that_changes_nothing_leaves_no_trace(cast: Cast) -> None:
     item_id = write(cast.alice)
     answer(item_id, Status.PLANNED, version="15.4")
     assert answer(item_id, Status.PLANNED, version="15.4") is False
-    assert len(board.list_changes(item_id)) == 1
+    assert len(reading.list_changes(item_id)) == 1
     assert db.session.get_one(Item, item_id).revision == 2
 
 
@@ -86,7 +86,7 @@ def test_the_second_of_two_editors_is_told_and_overwrites_nothing(cast: Cast) ->
         else:
             assert expected is None
     assert db.session.get_one(Item, item_id).response == "From Petra"
-    assert len(board.list_changes(item_id)) == 1
+    assert len(reading.list_changes(item_id)) == 1
 
 
 def test_declining_needs_a_reason(cast: Cast) -> None:
@@ -95,7 +95,7 @@ def test_declining_needs_a_reason(cast: Cast) -> None:
         answer(item_id, Status.DECLINED, reason="  ")
     assert refused.value.field == "reason"
     answer(item_id, Status.DECLINED, reason="The interface was withdrawn.", version="15.4")
-    told = board.read(viewer(cast.alice), item_id, now=NOW)
+    told = reading.read(viewer(cast.alice), item_id, now=NOW)
     assert (told.version, told.steps[-1].reason) == ("", "The interface was withdrawn.")
 
 
@@ -113,7 +113,7 @@ def test_a_status_names_only_releases_that_fit_it(cast: Cast) -> None:
         assert refused.value.field == "release"
     assert answer(item_id, Status.IN_BETA, release_id=beta, version="ignored")
     assert answer(item_id, Status.SHIPPED, release_id=stable)
-    assert [step.version for step in board.list_changes(item_id)] == ["15.3b2", "15.2"]
+    assert [step.version for step in reading.list_changes(item_id)] == ["15.3b2", "15.2"]
 
 
 def test_no_draft_is_offered_so_that_none_is_named_by_accident(cast: Cast) -> None:
@@ -132,7 +132,7 @@ def test_an_item_keeps_the_release_it_names_when_that_is_withdrawn(cast: Cast) -
         db.session.get_one(Release, beta).state = ReleaseState.WITHDRAWN
     assert offered(item_id) == ["15.3b1"]
     answer(item_id, Status.IN_BETA, release_id=beta, response="Take beta 2 instead.")
-    assert [step.version for step in board.list_changes(item_id)] == ["15.3b1"]
+    assert [step.version for step in reading.list_changes(item_id)] == ["15.3b1"]
     with pytest.raises(Invalid):
         answer(item_id, Status.PLANNED, release_id=beta)
 
@@ -146,7 +146,7 @@ def test_staff_notes_never_leave_the_staff(cast: Cast) -> None:
     with transaction():
         triage.add_note(item_id, "They threaten to leave", staff_only=True, actor=person(cast.petra), now=NOW)
     for email in (cast.alice, cast.carol):
-        told = board.read(viewer(email), item_id, now=NOW)
+        told = reading.read(viewer(email), item_id, now=NOW)
         assert (told.comments, told.comment_count) == ([], 0)
     assert [note.body for note in triage.open_case(item_id, now=NOW).comments] == ["They threaten to leave"]
 
@@ -156,4 +156,4 @@ def test_unknown_ids_are_not_found(cast: Cast, item_id: int) -> None:
     with pytest.raises(NotFound):
         triage.open_case(item_id, now=NOW)
     with pytest.raises(NotFound):
-        board.read(viewer(cast.alice), item_id, now=NOW)
+        reading.read(viewer(cast.alice), item_id, now=NOW)

@@ -4,7 +4,7 @@ import pytest
 
 from portal.database import transaction
 from portal.errors import NotFound
-from portal.feedback import board
+from portal.feedback import board, reading
 from portal.feedback.access import ReadOnly, viewer_of
 from portal.feedback.board import Filter, Scope
 from portal.feedback.models import Status, Visibility
@@ -34,19 +34,19 @@ def test_an_item_for_all_is_seen_by_every_subscriber_of_the_product_and_by_no_on
         assert titles(email) == set()
         assert total(email) == 0
         with pytest.raises(NotFound):
-            board.read(viewer(email), item_id, now=NOW)
+            reading.read(viewer(email), item_id, now=NOW)
 
 
 def test_a_private_item_shows_to_the_own_organisation_and_staff_alone(cast: Cast) -> None:
     item_id = write(cast.alice, "Zebra report", visibility=Visibility.PRIVATE)
     for email in (cast.alice, cast.bob, cast.petra):
         assert titles(email, search="zebra") == {"Zebra report"}
-        assert board.read(viewer(email), item_id, now=NOW).item.title == "Zebra report"
+        assert reading.read(viewer(email), item_id, now=NOW).item.title == "Zebra report"
     for email in (cast.carol, cast.dave, cast.erin, cast.frank):
         assert titles(email) == titles(email, search="zebra") == titles(email, scope=Scope.ORGANIZATION) == set()
         assert total(email) == total(email, search="zebra") == 0
         with pytest.raises(NotFound):
-            board.read(viewer(email), item_id, now=NOW)
+            reading.read(viewer(email), item_id, now=NOW)
 
 
 def test_nobody_votes_or_comments_on_what_they_cannot_see(cast: Cast) -> None:
@@ -60,7 +60,7 @@ def test_nobody_votes_or_comments_on_what_they_cannot_see(cast: Cast) -> None:
 
 def test_the_lapsed_read_but_do_not_write_vote_or_comment(cast: Cast) -> None:
     item_id = write(cast.alice)
-    assert board.read(viewer(cast.dave), item_id, now=NOW).may_write is False
+    assert reading.read(viewer(cast.dave), item_id, now=NOW).may_write is False
     for act in (lambda: vote(cast.dave, item_id), lambda: comment(cast.dave, item_id, "Me too"), lambda: write(cast.dave)):
         with pytest.raises(ReadOnly):
             act()
@@ -75,7 +75,7 @@ def test_items_about_a_beta_are_hidden_from_the_lapsed(cast: Cast) -> None:
     assert titles(cast.dave, search="beta") == set()
     assert total(cast.dave) == 1
     with pytest.raises(NotFound):
-        board.read(viewer(cast.dave), beta_item, now=NOW)
+        reading.read(viewer(cast.dave), beta_item, now=NOW)
     assert titles(cast.carol) == {"Crash in the beta", "Crash in the stable release"}
 
 
@@ -84,13 +84,13 @@ def test_an_item_in_a_beta_reads_planned_to_the_lapsed_whichever_way_they_ask(ca
     answer(item_id, Status.PLANNED, version="15.3")
     answer(item_id, Status.IN_BETA, release_id=release("15.3b2"), response="Please test beta 2.")
     comment(cast.carol, item_id, "Beta 2 works here.")
-    told = board.read(viewer(cast.dave), item_id, now=NOW)
+    told = reading.read(viewer(cast.dave), item_id, now=NOW)
     assert (told.status, told.version, told.response, told.comments) == (Status.PLANNED, "", "", [])
     assert [(step.status, step.version) for step in told.steps] == [(Status.PLANNED, "15.3")]
     assert titles(cast.dave, status=Status.IN_BETA) == set()
     assert titles(cast.dave, status=Status.PLANNED) == {"Pause a macro"}
     assert board.count_by_status(viewer(cast.dave), Filter()) == {Status.PLANNED: 1}
-    assert board.read(viewer(cast.carol), item_id, now=NOW).version == "15.3b2"
+    assert reading.read(viewer(cast.carol), item_id, now=NOW).version == "15.3b2"
 
 
 def test_a_lapse_closes_the_door_and_a_renewal_opens_it_again(cast: Cast) -> None:

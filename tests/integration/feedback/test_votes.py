@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from portal.database import db, transaction
-from portal.feedback import board, votes
+from portal.feedback import board, reading, votes
 from portal.feedback.board import Filter
 from portal.feedback.models import Vote
 from portal.feedback.paging import Place
@@ -18,7 +18,7 @@ from tests.conftest import NOW
 
 
 def counted(email: str, item_id: int) -> int:
-    return board.read(viewer(email), item_id, now=NOW).votes
+    return reading.read(viewer(email), item_id, now=NOW).votes
 
 
 @pytest.mark.usefixtures("app_context")
@@ -29,7 +29,7 @@ def test_the_author_s_contract_votes_from_the_start_and_a_colleague_adds_none(ca
     vote(cast.carol, item_id)
     vote(cast.carol, item_id)
     assert counted(cast.alice, item_id) == 2
-    assert [given.user.email for given in board.read(viewer(cast.bob), item_id, now=NOW).our_votes] == [cast.alice]
+    assert [given.user.email for given in reading.read(viewer(cast.bob), item_id, now=NOW).our_votes] == [cast.alice]
 
 
 @pytest.mark.usefixtures("app_context")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.feedback import board
+from portal.feedback import writing
 from portal.releases.models import ReleaseState
 from tests.board import product, release
 from tests.cast import Cast
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("app_context")
 
 
 def versions(*slugs: str, limit: int = 60) -> list[str]:
-    return [found.version for found in board.versions_to_write_about([product(slug).id for slug in slugs], limit=limit)]
+    return [found.version for found in writing.versions_to_write_about([product(slug).id for slug in slugs], limit=limit)]
 
 
 def test_only_published_versions_of_the_own_products_are_offered(cast: Cast) -> None:

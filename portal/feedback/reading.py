@@ -1,0 +1,104 @@
+"""One item's page, as its reader may see it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import joinedload
+
+from portal.account.models import User
+from portal.database import db
+from portal.feedback import votes
+from portal.feedback.access import LARGEST_ID, Viewer, beta_times, find_item, show_status
+from portal.feedback.board import comment_count
+from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
+
+COMMENTS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an item's path as the reader sees it. `reason` says why, where the vendor gave one."""
+
+    status: Status
+    version: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An item's page: everything the reader may see of it."""
+
+    item: Item
+    status: Status
+    version: str
+    response: str
+    votes: int
+    ours: bool
+    our_votes: list[Vote]
+    steps: list[Step]
+    comments: list[Comment]
+    comment_count: int
+    earlier_comments: int | None
+    may_write: bool
+    left_out: bool
+
+
+def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | None = None) -> Reading:
+    """Return an item's page, newest comments first. Raises NotFound for an item the viewer cannot see."""
+    item = find_item(viewer, item_id)
+    count, comment_total, ours = db.session.execute(
+        sa.select(votes.count_of_item(now), comment_count(), votes.is_ours(viewer)).select_from(Item).where(Item.id == item.id)
+    ).one()
+    changes = list_changes(item.id)
+    hidden = beta_times(changes) if item.product_id in viewer.lapsed else []
+    comments = _comments(item.id, hidden, comments_before)
+    status, version = show_status(viewer, item.product_id, item.status, item.status_version)
+    return Reading(
+        item=item,
+        status=status,
+        version=version,
+        response="" if item.responded_at is not None and _within(item.responded_at, hidden) else item.response,
+        votes=count,
+        ours=ours,
+        our_votes=[] if viewer.staff else votes.of_organization(viewer, item.id),
+        steps=_steps(viewer, item, changes),
+        comments=comments[:COMMENTS_SHOWN],
+        comment_count=comment_total,
+        earlier_comments=comments[COMMENTS_SHOWN - 1].id if len(comments) > COMMENTS_SHOWN else None,
+        may_write=item.product_id in viewer.contracts,
+        left_out=bool(hidden),
+    )
+
+
+def list_changes(item_id: int) -> list[StatusChange]:
+    """Return the steps of an item's path, oldest first."""
+    return list(db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id == item_id).order_by(StatusChange.id)))
+
+
+def _comments(item_id: int, hidden: list[tuple[datetime, datetime | None]], before: int | None) -> list[Comment]:
+    statement = sa.select(Comment).where(Comment.item_id == item_id, Comment.staff_only.is_(False))
+    for since, until in hidden:
+        outside = Comment.created_at < since
+        statement = statement.where(outside if until is None else sa.or_(outside, Comment.created_at >= until))
+    if before is not None and 0 < before <= LARGEST_ID:
+        statement = statement.where(Comment.id < before)
+    statement = statement.options(joinedload(Comment.author).selectinload(User.roles), joinedload(Comment.organization))
+    return list(db.session.scalars(statement.order_by(Comment.id.desc()).limit(COMMENTS_SHOWN + 1)))
+
+
+def _within(instant: datetime, stretches: list[tuple[datetime, datetime | None]]) -> bool:
+    return any(since <= instant and (until is None or instant < until) for since, until in stretches)
+
+
+def _steps(viewer: Viewer, item: Item, changes: list[StatusChange]) -> list[Step]:
+    """The path as the viewer reads it; what a lapsed reader may not know leaves no step that says nothing new."""
+    steps: list[Step] = []
+    for change in changes:
+        status, version = show_status(viewer, item.product_id, change.status, change.version)
+        as_it_was = (status, version) == (change.status, change.version)
+        if not as_it_was and steps and steps[-1].status is status:
+            continue
+        steps.append(Step(status, version, change.reason if as_it_was else "", change.at))
+    return steps
