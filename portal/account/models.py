@@ -21,7 +21,7 @@ roles_users = sa.Table(
 
 
 class Role(Base, RoleMixin):
-    """A staff role: publisher, product, accounts or admin. Subscribers and customers have none."""
+    """A staff role: publisher, product, accounts, support or admin. Subscribers and customers have none."""
 
     __tablename__ = "roles"
 
@@ -61,6 +61,8 @@ class User(Base, UserMixin):
     created_at: Mapped[datetime]
     failed_sign_ins: Mapped[int] = mapped_column(default=0)
     sign_in_locked_until: Mapped[datetime | None]
+    failed_codes: Mapped[int] = mapped_column(default=0)
+    codes_locked_until: Mapped[datetime | None]
 
     organization: Mapped[Organization | None] = relationship(lazy="joined")
     roles: Mapped[list[Role]] = relationship(secondary=roles_users)  # type: ignore[assignment]
@@ -91,6 +93,62 @@ class UserSession(Base):
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     device: Mapped[str] = mapped_column(sa.String(200), default="")
+
+
+class Authenticator(Base):
+    """An authenticator app that makes a person's codes (TOTP, RFC 6238). The secret is encrypted, see `factors_totp`.
+
+    `last_counter` is the time step of the last code that was taken: no code of that step or an earlier one is taken again.
+    """
+
+    __tablename__ = "authenticators"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), unique=True)
+    secret: Mapped[str] = mapped_column(sa.String(255))
+    last_counter: Mapped[int]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class Passkey(Base):
+    """A passkey or security key of a person (WebAuthn): the public half, and how often the key says that it was used."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    credential_id: Mapped[str] = mapped_column(sa.String(1400), unique=True)
+    public_key: Mapped[bytes]
+    sign_count: Mapped[int] = mapped_column(sa.BigInteger)
+    transports: Mapped[str] = mapped_column(sa.String(120))
+    label: Mapped[str] = mapped_column(sa.String(80))
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class RecoveryCode(Base):
+    """One of the codes a person has printed for the day the phone is lost. It begins with `lookup`; the rest is hashed like a password."""
+
+    __tablename__ = "recovery_codes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    lookup: Mapped[str] = mapped_column(sa.String(8))
+    code_hash: Mapped[str] = mapped_column(sa.String(255))
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.UniqueConstraint("user_id", "lookup"),)
+
+
+class SpentChallenge(Base):
+    """A WebAuthn challenge that was answered, kept until it would have expired, so that no answer counts twice."""
+
+    __tablename__ = "spent_challenges"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Contract(Base):
