@@ -154,7 +154,8 @@ class SpentChallenge(Base):
 class Contract(Base):
     """Priority support for one product, bought by one organisation.
 
-    Whether it is active is derived from its terms and the two instants below, never stored.
+    Whether it is active is derived from its terms and the two instants below, never stored. `region` is one of SUPPORT_REGIONS, or
+    empty where nobody said.
     """
 
     __tablename__ = "contracts"
@@ -164,6 +165,7 @@ class Contract(Base):
     organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organizations.id"), index=True)
     product_id: Mapped[int] = mapped_column(sa.ForeignKey("products.id"), index=True)
     time_zone: Mapped[str] = mapped_column(sa.String(64))
+    region: Mapped[str] = mapped_column(sa.String(60), default="")
     created_at: Mapped[datetime]
     suspended_at: Mapped[datetime | None]
     cancelled_at: Mapped[datetime | None]
@@ -176,7 +178,8 @@ class Contract(Base):
 class Term(Base):
     """A stretch of a contract, both days covered, midnight to midnight in the contract's zone.
 
-    Terms of one contract do not overlap; `portal.account.contracts` sees to it under a lock of the contract.
+    Terms of one contract do not overlap; `portal.account.contracts` sees to it under a lock of the contract. `price_cents` is what
+    the whole term costs, in hundredths of `currency` (ISO 4217); `order_reference` is the customer's.
     """
 
     __tablename__ = "terms"
@@ -187,12 +190,26 @@ class Term(Base):
     ends_on: Mapped[date]
     price_cents: Mapped[int] = mapped_column(default=49_500)
     currency: Mapped[str] = mapped_column(sa.String(3), default="USD")
+    order_reference: Mapped[str] = mapped_column(sa.String(80), default="")
     created_at: Mapped[datetime]
 
     __table_args__ = (
         sa.UniqueConstraint("contract_id", "starts_on"),
         sa.CheckConstraint("ends_on >= starts_on", name="ends_after_start"),
     )
+
+
+class Suspension(Base):
+    """A suspension of a contract that is over. One that lasts stands in `Contract.suspended_at` alone."""
+
+    __tablename__ = "suspensions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
+    suspended_at: Mapped[datetime]
+    resumed_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("resumed_at >= suspended_at", name="resumed_after"),)
 
 
 class RenewalRequest(Base):
@@ -247,6 +264,7 @@ class Invitation(Base):
     """An invitation to take a seat: single use, a hash of its token, bound to the contact's row.
 
     The token itself stands nowhere: it is derived from `nonce` and the secret key when the mail is sent (`tokens.derive_token`).
+    `opened_at` is when the link was first opened, be it by a mail scanner; it decides nothing. `notice_id` is the mail it went out by.
     """
 
     __tablename__ = "invitations"
@@ -257,8 +275,10 @@ class Invitation(Base):
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    opened_at: Mapped[datetime | None]
     accepted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    notice_id: Mapped[int | None] = mapped_column(sa.ForeignKey("notices.id", ondelete="SET NULL"), index=True)
 
     contact: Mapped[Contact] = relationship()
 
