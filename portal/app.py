@@ -44,7 +44,7 @@ from portal.releases import audience as release_audience
 from portal.releases import capacity, feed_views, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import errors, filters, frame, guards, headers, health, icons, urls
+from portal.web import errors, filters, frame, guards, headers, health, icons, origin, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -133,6 +133,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     capacity.init_app(app, settings)
     mail.init_app(app)
     queue.init_app(app, settings)
+    origin.init_app(app)
     csrf.init_app(app)
     limiter.init_app(app)
     bootstrap.init_app(app)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup, ScriptInfo
 
+from portal import audit
 from portal.account import cli as account
 from portal.app import create_app
 from portal.beta.cli import beta_terms
@@ -28,6 +29,7 @@ class PortalGroup(click.Group):
         return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
+        audit.name_process(_command)
         try:
             return super().invoke(ctx)
         except (Busy, *UNUSABLE) as error:
@@ -38,6 +40,12 @@ class PortalGroup(click.Group):
             ) from error
         except (PortalError, ConfigurationError) as error:
             raise click.ClickException(str(error)) from error
+
+
+def _command() -> str:
+    """The command that runs, as the audit log calls it."""
+    running = click.get_current_context(silent=True)
+    return f"command {running.command_path}" if running else "program"
 
 
 @click.group(cls=PortalGroup)

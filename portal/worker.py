@@ -15,7 +15,7 @@ from types import FrameType
 
 from flask import Flask
 
-from portal import clock, heartbeat
+from portal import audit, clock, heartbeat
 from portal.account import opt_in, reminders
 from portal.app import DELIVER
 from portal.beta import expiry
@@ -41,6 +41,7 @@ _delivering = threading.Lock()
 def run(app: Flask) -> None:
     """Work until SIGTERM, SIGINT or SIGHUP; the mail in hand is finished first. Several workers may run, on any machine."""
     settings: Settings = app.extensions["portal.settings"]
+    audit.name_process(lambda: "worker")
     stopping = threading.Event()
     queue.handle(DELIVER, lambda: _deliver(app, stopping.is_set))
     _publish_scheduled(app)

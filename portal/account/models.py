@@ -11,6 +11,7 @@ from portal.database import Base, text_enum
 from portal.products.models import Product
 
 SEATS = (1, 2)
+ERASED = "Erased person"
 
 roles_users = sa.Table(
     "roles_users",
@@ -44,7 +45,8 @@ class User(Base, UserMixin):
 
     `email` is stored normalised and in lower case. `fs_uniquifier` names the person in session cookies and signed links;
     a new one makes all of them worthless. `provisional` marks an address that was typed into a public form, and that nobody has
-    confirmed: it gets no mail but the one that asks, and is forgotten when that has expired.
+    confirmed: it gets no mail but the one that asks, and is forgotten when that has expired. Since `erased_at`, nobody can tell who
+    it was: name and address are gone, and what the organisation did through them stays.
     """
 
     __tablename__ = "users"
@@ -63,6 +65,7 @@ class User(Base, UserMixin):
     sign_in_locked_until: Mapped[datetime | None]
     failed_codes: Mapped[int] = mapped_column(default=0)
     codes_locked_until: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
 
     organization: Mapped[Organization | None] = relationship(lazy="joined")
     roles: Mapped[list[Role]] = relationship(secondary=roles_users)  # type: ignore[assignment]
@@ -70,7 +73,7 @@ class User(Base, UserMixin):
     @property
     def label(self) -> str:
         """What to call the person on pages and in mails."""
-        return self.name or self.email
+        return self.name or (ERASED if self.erased_at else self.email)
 
     @property
     def role_names(self) -> frozenset[str]:
@@ -305,3 +308,25 @@ class AccessToken(Base):
     revoked_at: Mapped[datetime | None]
 
     contact: Mapped[Contact] = relationship()
+
+
+class StaffToken(Base):
+    """A token by which a program acts for a member of staff: a build server, a report.
+
+    It does what its `scopes` name, and never more than the person may: the roles are looked at on each use, so it is dead when the
+    person loses the role or the account is closed.
+    """
+
+    __tablename__ = "staff_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    label: Mapped[str] = mapped_column(sa.String(80))
+    scopes: Mapped[list[str]] = mapped_column(sa.JSON)
+    token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship()

@@ -101,16 +101,24 @@ class Delivery(Base):
     attempted_at: Mapped[datetime | None]
     give_up_at: Mapped[datetime]
     urgent: Mapped[bool] = mapped_column(default=False)
-    lease_id: Mapped[int | None] = mapped_column(sa.ForeignKey("leases.id"), index=True)
+    lease_id: Mapped[int | None] = mapped_column(sa.ForeignKey("leases.id"))
     settled_at: Mapped[datetime | None]
 
     notice: Mapped[Notice] = relationship()
 
     __table_args__ = (
         sa.UniqueConstraint("notice_id", "user_id"),
-        sa.Index("ix_deliveries_due", "urgent", "next_attempt_at", "id"),
         sa.Index("ix_deliveries_notice_state", "notice_id", "state", "id"),
-    )
+        # What is settled is in neither of these two, so that they stay small and a delivery is written into fewer.
+        sa.Index(
+            "ix_deliveries_due", "urgent", "next_attempt_at", "id",
+            sqlite_where=sa.text("next_attempt_at IS NOT NULL"), postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_deliveries_lease_id", "lease_id",
+            sqlite_where=sa.text("lease_id IS NOT NULL"), postgresql_where=sa.text("lease_id IS NOT NULL"),
+        ),
+    )  # fmt: skip
 
 
 class DomainPause(Base):
@@ -187,6 +195,18 @@ class Suppression(Base):
     cause: Mapped[SuppressionCause] = mapped_column(text_enum(SuppressionCause), default=SuppressionCause.STAFF)
     reason: Mapped[str] = mapped_column(sa.String(200))
     delivery_id: Mapped[int | None] = mapped_column(sa.ForeignKey("deliveries.id"))
+    created_at: Mapped[datetime]
+
+
+class ErasedSuppression(Base):
+    """An address that mail must not go to, of a person who was erased: as a keyed hash, which tells the address again when it is
+    typed in, and nothing before."""
+
+    __tablename__ = "erased_suppressions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    cause: Mapped[str] = mapped_column(sa.String(20))
     created_at: Mapped[datetime]
 
 

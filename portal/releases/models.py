@@ -156,7 +156,8 @@ class Download(Base):
     `contract_id` is the contract it was taken under, None for staff and for stable builds taken without one. `ranges` are the
     byte ranges granted, as [[first, last], …], merged. `sent` are those the portal itself has sent, and `completed_at` is when
     they became the whole; both are unknown where nginx sends. `open_key` is unique while the download is open, so parallel
-    requests meet in one row.
+    requests meet in one row. `address` is the network address it was first asked for from, forgotten after
+    DOWNLOAD_ADDRESS_DAYS.
     """
 
     __tablename__ = "downloads"
@@ -171,6 +172,7 @@ class Download(Base):
     sent: Mapped[list[Any]] = mapped_column(sa.JSON, default=list)
     completed_at: Mapped[datetime | None]
     open_key: Mapped[str | None] = mapped_column(sa.String(80), unique=True)
+    address: Mapped[str | None] = mapped_column(sa.String(45))
 
     build: Mapped[Build] = relationship()
 
