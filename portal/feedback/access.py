@@ -4,7 +4,7 @@ Visible is an item that
 1. belongs to a product the reader is entitled to, or was entitled to through a contract that has lapsed; and
 2. is open to all subscribers, or is the reader's own organisation's; and
 3. for the lapsed, is not about a beta.
-Staff see everything.
+Staff see everything. An item that was merged into another one stands in no list: its address leads to that one (`merging`).
 
 To the lapsed, an item that is in a beta reads "Planned", a beta's version is left out, and so is what was said while the
 item was in a beta.
@@ -111,7 +111,7 @@ def about_beta() -> sa.ColumnElement[bool]:
     return sa.exists().where(Release.id == Item.release_id, Release.channel == Channel.BETA)
 
 
-def _visible(entitled: Any, lapsed: Any, organization: Any) -> sa.ColumnElement[bool]:
+def _readable(entitled: Any, lapsed: Any, organization: Any) -> sa.ColumnElement[bool]:
     """The one predicate (see the module's docstring), for values or for parameters that stand for them."""
     of_the_lapsed = sa.and_(Item.product_id.in_(lapsed), sa.not_(about_beta()))
     return sa.and_(
@@ -127,13 +127,21 @@ def _status_shown(lapsed: Any) -> sa.ColumnElement[Status]:
 
 # For statements that are built once and run with `Viewer.parameters`.
 _LAPSED: sa.BindParameter[Any] = sa.bindparam("lapsed_products", expanding=True)
-VISIBLE = _visible(sa.bindparam("entitled_products", expanding=True), _LAPSED, sa.bindparam("reader_organization", type_=sa.Integer()))
+VISIBLE = sa.and_(
+    _readable(sa.bindparam("entitled_products", expanding=True), _LAPSED, sa.bindparam("reader_organization", type_=sa.Integer())),
+    Item.merged_into_id.is_(None),
+)
 STATUS_SHOWN = _status_shown(_LAPSED)
 
 
+def readable_by(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """Whether the viewer may read an Item, merged or not; staff may, always. For one item and what belongs to it."""
+    return sa.true() if viewer.staff else _readable(list(viewer.contracts), list(viewer.lapses), viewer.organization_id)
+
+
 def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:
-    """Whether an Item is visible to the viewer; to staff, always."""
-    return sa.true() if viewer.staff else _visible(list(viewer.contracts), list(viewer.lapses), viewer.organization_id)
+    """Whether an Item stands in the viewer's lists, searches and counts: readable, and not merged into another one."""
+    return sa.and_(Item.merged_into_id.is_(None), readable_by(viewer))
 
 
 def status_shown_to(viewer: Viewer) -> sa.SQLColumnExpression[Status]:
@@ -172,10 +180,10 @@ def beta_times(changes: Sequence[StatusChange]) -> list[tuple[datetime, datetime
 
 
 def find_item(viewer: Viewer, item_id: int) -> Item:
-    """Return the item, if it is visible to the viewer. Raises NotFound otherwise, whatever the reason."""
+    """Return the item, merged or not, if the viewer may read it. Raises NotFound otherwise, whatever the reason."""
     item = None
     if 0 < item_id <= LARGEST_ID:
-        item = db.session.scalar(sa.select(Item).where(Item.id == item_id, visible_to(viewer)))
+        item = db.session.scalar(sa.select(Item).where(Item.id == item_id, readable_by(viewer)))
     if item is None:
         raise NotFound("There is no such feedback.")
     return item

@@ -39,12 +39,21 @@ class Status(enum.StrEnum):
     DECLINED = "declined"
 
 
+class CallChannel(enum.StrEnum):
+    """How somebody asked the vendor to note their contract's vote."""
+
+    PHONE = "phone"
+    MAIL = "mail"
+    MEETING = "meeting"
+
+
 class Item(Base):
     """A piece of feedback.
 
     `release_id` is the release it was written about; where that is a beta, the item is part of what only the entitled see.
     `revision` grows with each staff edit, so a second editor is told instead of overwriting. `read_at` is None while the
-    item waits in the inbox.
+    item waits in the inbox. `assignee_id` names the member of staff who looks after it. `merged_into_id` is the item that this one
+    was merged into, as long as it is: then it stands in no list, and votes for that one.
     """
 
     __tablename__ = "feedback_items"
@@ -70,6 +79,8 @@ class Item(Base):
     responded_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     read_at: Mapped[datetime | None]
     revision: Mapped[int] = mapped_column(default=1)
+    assignee_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("feedback_items.id"), index=True)
 
     product: Mapped[Product] = relationship(lazy="joined")
     release: Mapped[Release | None] = relationship(foreign_keys=[release_id])
@@ -77,12 +88,18 @@ class Item(Base):
     author: Mapped[User] = relationship(foreign_keys=[author_id])
     responded_by: Mapped[User | None] = relationship(foreign_keys=[responded_by_id])
     organization: Mapped[Organization] = relationship()
+    assignee: Mapped[User | None] = relationship(foreign_keys=[assignee_id])
+    tags: Mapped[list["Tag"]] = relationship(secondary="feedback_item_tags", order_by="Tag.name")
 
     __table_args__ = (sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),)
 
 
 class Vote(Base):
-    """A contract's vote for an item: either contact may cast or withdraw it, the organisation counts once."""
+    """A contract's vote for an item: either contact may cast or withdraw it, the organisation counts once.
+
+    A vote that staff noted for a caller has a `channel` and the caller's `words`; `user_id` is then the member of staff.
+    `copy_of_id` is set on a vote that came with a merge: it stands for that vote of the merged item, and ends with the merge.
+    """
 
     __tablename__ = "feedback_votes"
 
@@ -92,6 +109,9 @@ class Vote(Base):
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
     created_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
+    channel: Mapped[CallChannel | None] = mapped_column(text_enum(CallChannel))
+    words: Mapped[str | None] = mapped_column(sa.String(500))
+    copy_of_id: Mapped[int | None] = mapped_column(sa.ForeignKey("feedback_votes.id"), index=True)
 
     contract: Mapped[Contract] = relationship()
     user: Mapped[User] = relationship()
@@ -133,3 +153,59 @@ class StatusChange(Base):
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     at: Mapped[datetime]
     by_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+
+
+class Merge(Base):
+    """An item was merged into another one of its product; the row stays as history when they are told apart again."""
+
+    __tablename__ = "feedback_merges"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"))
+    target_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"), index=True)
+    merged_at: Mapped[datetime]
+    merged_by_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    unmerged_at: Mapped[datetime | None]
+    unmerged_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+
+    merged_by: Mapped[User] = relationship(foreign_keys=[merged_by_id])
+
+    __table_args__ = (
+        sa.CheckConstraint("item_id <> target_id", name="two_items"),
+        sa.Index(
+            "uq_feedback_merges_live", "item_id", unique=True,
+            sqlite_where=sa.text("unmerged_at IS NULL"), postgresql_where=sa.text("unmerged_at IS NULL"),
+        ),
+    )  # fmt: skip
+
+
+class Tag(Base):
+    """A word by which staff sort items; subscribers never read it. `key` is the name without regard to case."""
+
+    __tablename__ = "feedback_tags"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40))
+    key: Mapped[str] = mapped_column(sa.String(120), unique=True)
+    created_at: Mapped[datetime]
+
+
+item_tags = sa.Table(
+    "feedback_item_tags",
+    Base.metadata,
+    sa.Column("item_id", sa.ForeignKey("feedback_items.id"), primary_key=True),
+    sa.Column("tag_id", sa.ForeignKey("feedback_tags.id"), primary_key=True, index=True),
+)
+
+
+class NotAlike(Base):
+    """Staff looked at two items and found them not the same: neither is proposed for the other again. `low_id` < `high_id`."""
+
+    __tablename__ = "feedback_not_alike"
+
+    low_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"), primary_key=True)
+    high_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"), primary_key=True, index=True)
+    said_at: Mapped[datetime]
+    said_by_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+
+    __table_args__ = (sa.CheckConstraint("low_id < high_id", name="in_order"),)
