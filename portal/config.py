@@ -30,6 +30,8 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", re.ASCII)
 REGION = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+LONGEST_REGION = 60
 STORAGE_URL_IS = (
     "STORAGE_URL must be empty, file:///path or s3://bucket/prefix?endpoint=https://host&region=name. Keys never stand in it: they "
     "come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
@@ -98,6 +100,9 @@ class Settings:
     )
     mail_reply_to: str = _setting("", "Where replies to mails go. Empty: SUPPORT_EMAIL.")
     default_time_zone: str = _setting("Europe/Berlin", "IANA zone for people who have chosen none, and for new contracts.")
+    support_regions: str = _setting("Europe, Americas, Asia Pacific", "Regions that contracts are supported from, with commas between.")
+    contract_price: int = _setting(495, "What twelve months of a new contract cost unless another price is given.", at_least=0)
+    contract_currency: str = _setting("USD", "Currency of that price, as three letters (ISO 4217).")
     max_build_bytes: int = _setting(
         4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read.", at_least=1
     )
@@ -223,6 +228,11 @@ class Settings:
         return urlsplit(self.public_url).hostname or "localhost"
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """The names in `support_regions`."""
+        return tuple(name.strip() for name in self.support_regions.split(",") if name.strip())
+
+    @property
     def pool_size(self) -> int:
         if self.database_pool_size:
             return self.database_pool_size
@@ -338,6 +348,10 @@ class Settings:
                 parse_many(getattr(self, name))
             except ValueError:
                 raise ConfigurationError(f"{name.upper()} is {getattr(self, name)!r}; write it like 20 per minute.") from None
+        if not CURRENCY.fullmatch(self.contract_currency):
+            raise ConfigurationError(f"CONTRACT_CURRENCY is {self.contract_currency!r}; it must be three capital letters, such as USD.")
+        if any(len(name) > LONGEST_REGION for name in self.regions):
+            raise ConfigurationError(f"SUPPORT_REGIONS holds a name of more than {LONGEST_REGION} characters.")
         try:
             ZoneInfo(self.default_time_zone)
         except (KeyError, ValueError, OSError):
