@@ -142,7 +142,10 @@ class Comment(Base):
 
 
 class StatusChange(Base):
-    """One step of an item's path: which status, since when, in which version, and why (always, when declined)."""
+    """One step of an item's path: which status, since when, in which version, and why (always, when declined).
+
+    `by_id` is None for a scheduled release that took the item along when it published itself.
+    """
 
     __tablename__ = "feedback_status_changes"
 
@@ -152,7 +155,7 @@ class StatusChange(Base):
     version: Mapped[str] = mapped_column(sa.String(60), default="")
     reason: Mapped[str] = mapped_column(sa.Text, default="")
     at: Mapped[datetime]
-    by_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
 
 
 class Merge(Base):
