@@ -80,7 +80,7 @@ class Case:
 def inbox(wanted: InboxFilter, place: paging.Place, *, now: datetime, size: int = paging.PAGE_SIZE) -> paging.Page:
     """Return a page of InboxRows, unread first."""
     unread = sa.case((Item.read_at.is_(None), 1), else_=0)
-    conditions = board.matches(wanted.search)
+    conditions = search.matches(wanted.search)
     if wanted.product_id is not None:
         conditions.append(Item.product_id == wanted.product_id)
     if wanted.status is not None:
