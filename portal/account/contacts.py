@@ -4,34 +4,35 @@ The database holds the limit of two seats (a check and two partial unique indexe
 the refusal friendly.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from portal import audit
-from portal.account import invitations, people, sessions
+from portal.account import invitations, people, seat_news, sessions
 from portal.account.contracts import lock_contract
 from portal.account.models import SEATS, AccessToken, Contact, Contract, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
-from portal.notices import outbox, subscriptions
-from portal.notices.kinds import Kind, register
-from portal.notices.models import Notice
+from portal.notices import subscriptions
 from portal.text import clean_line
-
-RELEASED = "contact_released"
-NAMED = "contact_named"
 
 
 def name_contact(
-    contract: Contract, *, name: str, email: str, actor: User | None, now: datetime, seat: int | None = None, invite: bool = True
+    contract: Contract,
+    *,
+    name: str,
+    email: str,
+    actor: User | None,
+    now: datetime,
+    seat: int | None = None,
+    invite: bool = True,
+    tell: bool = False,
 ) -> Contact:
     """Name a person to a free seat (the first one, unless `seat` is given) and invite them by mail.
 
     Notices start at once; the invitation is only about signing in. Somebody who already has a password is told by the same
-    mail, without having to choose one.
+    mail, without having to choose one. With `tell`, the other contact and the account managers are told.
     Raises Conflict when both seats are taken, the person already holds one, or the contract is cancelled; Invalid for a bad
     name or address, or for staff, closed accounts and people of another organisation.
     """
@@ -48,7 +49,7 @@ def name_contact(
         raise Conflict(f"Both seats of contract {contract.number} are taken. Replace one of the two contacts.")
     person = people.find_or_add_person(address, name, contract.organization, now=now)
     _refuse_strangers(person, contract, actor)
-    contact = Contact(contract_id=contract.id, seat=seat or free[0], user=person, named_at=now)
+    contact = Contact(contract=contract, contract_id=contract.id, seat=seat or free[0], user=person, named_at=now)
     db.session.add(contact)
     db.session.flush()
     subscriptions.start(person.id, contract.product_id, subscriptions.CONTACT_TOPICS, now=now)
@@ -57,20 +58,46 @@ def name_contact(
     )
     if invite:
         invitations.invite(contact, actor=actor, now=now)
+    if tell:
+        seat_news.tell(released=None, named=contact, colleagues=list(taken.values()), actor=actor, now=now)
     return contact
 
 
 def release_contact(contact: Contact, *, actor: User | None, now: datetime) -> None:
-    """Take a person off their seat. At this moment their sessions, tokens and open invitations of the seat die.
+    """Take a person off their seat, and tell everybody concerned. It stays free until somebody is named to it.
 
-    The row stays as history, and what the person wrote stays with the organisation.
+    At this moment the person's sessions, reset links, and the tokens and open invitations of the seat die. The row stays as
+    history, and what the person wrote stays with the organisation. A seat of another contract is not touched, but its
+    holder has to sign in again.
     Raises Conflict if the seat was released already.
     """
+    _release(contact, actor=actor, now=now)
+    seat_news.tell(released=contact, named=None, colleagues=live_contacts(contact.contract_id), actor=actor, now=now)
+
+
+def replace_contact(contact: Contact, *, name: str, email: str, actor: User | None, now: datetime) -> Contact:
+    """Give a contact's seat to another person: release, name and invite as one act, and tell everybody concerned.
+
+    The seat is never empty: if the successor cannot be named, nothing has changed.
+    Raises what `release_contact` and `name_contact` raise.
+    """
+    if people.normalize_email(email) == contact.user.email:
+        raise Conflict(f"{contact.user.email} already holds this seat.")
+    contract, seat = contact.contract, contact.seat
+    _release(contact, actor=actor, now=now)
+    named = name_contact(contract, name=name, email=email, actor=actor, now=now, seat=seat)
+    others = [other for other in live_contacts(contract.id) if other.id != named.id]
+    seat_news.tell(released=contact, named=named, colleagues=others, actor=actor, now=now)
+    return named
+
+
+def _release(contact: Contact, *, actor: User | None, now: datetime) -> None:
     lock_contract(contact.contract_id)
     db.session.refresh(contact)
     if contact.released_at is not None:
         raise Conflict("This seat was released already.")
-    contact.released_at = now
+    # A clock that was put back must not let a seat end before it began: who held it on a day would have no answer.
+    contact.released_at = max(now, contact.named_at)
     sessions.end_all(contact.user, now=now)
     invitations.revoke_open(contact.id, now=now)
     db.session.execute(
@@ -80,24 +107,22 @@ def release_contact(contact: Contact, *, actor: User | None, now: datetime) -> N
         "contact.released", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
         seat=contact.seat, user_id=contact.user_id,
     )  # fmt: skip
-    _tell(RELEASED, contact.user_id, contact, actor=actor, now=now)
     db.session.flush()
 
 
-def replace_contact(contact: Contact, *, name: str, email: str, actor: User | None, now: datetime) -> Contact:
-    """Give a contact's seat to another person: release, name and invite as one act, and tell all three concerned.
+def usual_domains(contract: Contract) -> set[str]:
+    """Return the domains at which the organisation's people are: the contacts of its contracts, now and before, and its customers.
 
-    Raises what `release_contact` and `name_contact` raise; then nothing has changed.
+    An address at another one may be a slip, or somebody who does not belong there. Empty when nobody is known.
     """
-    if people.normalize_email(email) == contact.user.email:
-        raise Conflict(f"{contact.user.email} already holds this seat.")
-    contract, seat = contact.contract, contact.seat
-    release_contact(contact, actor=actor, now=now)
-    named = name_contact(contract, name=name, email=email, actor=actor, now=now, seat=seat)
-    for colleague in live_contacts(contract.id):
-        if colleague.id != named.id:
-            _tell(NAMED, colleague.user_id, named, actor=actor, now=now)
-    return named
+    domain = sa.func.substr(User.email, _position_of_at() + 1)
+    known = sa.select(domain).where(User.organization_id == contract.organization_id, User.active.is_(True)).distinct()
+    return set(db.session.scalars(known))
+
+
+def _position_of_at() -> sa.ColumnElement[int]:
+    position = sa.func.strpos if db.engine.dialect.name == "postgresql" else sa.func.instr
+    return position(User.email, "@", type_=sa.Integer())
 
 
 def correct_address(contact: Contact, email: str, *, actor: User | None, now: datetime) -> Contact:
@@ -112,6 +137,8 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
     db.session.refresh(contact)
     if contact.released_at is not None:
         raise Conflict("This seat was released already.")
+    if contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contract.number} is cancelled, so nobody can be invited to it.")
     before = contact.user
     if before.password is not None:
         raise Conflict(f"{before.email} has accepted the invitation. Replace the contact instead.")
@@ -162,29 +189,6 @@ def _was_added_for(contact: Contact) -> bool:
     """Whether the contact's person is known through this seat alone: not a customer before, and never named to another one."""
     elsewhere = sa.select(sa.exists().where(Contact.user_id == contact.user_id, Contact.id != contact.id))
     return contact.user.created_at >= contact.named_at and not db.session.scalar(elsewhere)
-
-
-def _tell(kind: str, user_id: int, about: Contact, *, actor: User | None, now: datetime) -> None:
-    person = sa.select(User.id, User.email, User.name).where(User.id == user_id)
-    context = {"contact_id": about.id, "title": f"{about.user.label}, {about.contract.number}"}
-    outbox.enqueue(kind, person, context=context, now=now, created_by_id=actor.id if actor else None)
-
-
-def _shared(notice: Notice) -> Mapping[str, Any]:
-    contact = db.session.get_one(Contact, notice.context["contact_id"])
-    contract = contact.contract
-    return {
-        "contact_name": contact.user.label,
-        "contract_number": contract.number,
-        "organization_name": contract.organization.name,
-        "product_name": contract.product.name,
-    }
-
-
-def register_kinds() -> None:
-    """Make this module's kinds of notices known."""
-    register(Kind(RELEASED, label="Told that a seat was released", shared=_shared))
-    register(Kind(NAMED, label="Told of a new colleague", shared=_shared))
 
 
 def _refuse_strangers(person: User, contract: Contract, actor: User | None) -> None:

@@ -12,8 +12,11 @@ from dateutil.relativedelta import relativedelta
 from sqlalchemy.orm import contains_eager, joinedload, lazyload
 
 from portal import audit
-from portal.account.models import Contact, Contract, Organization, Term, User
+from portal.account import orders
+from portal.account.models import Contact, Contract, Organization, Suspension, Term, User
+from portal.account.orders import Order
 from portal.clock import civil_date
+from portal.config import current_settings
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
@@ -23,6 +26,8 @@ from portal.web.formatting import long_date
 TERM_MONTHS = 12
 NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 YEARS = (1990, 2199)
+# Numbers that are the address of something else beside the contracts' pages.
+RESERVED = {"new", "import", "export.csv"}
 
 
 class ContractState(enum.StrEnum):
@@ -121,25 +126,29 @@ def create_contract(
     *,
     ends_on: date | None = None,
     time_zone: str,
+    region: str = "",
+    order: Order | None = None,
     actor: User | None,
     now: datetime,
 ) -> Contract:
-    """Add a contract with its first term: twelve months from `starts_on`, unless `ends_on` says otherwise.
+    """Add a contract with its first term: twelve months from `starts_on`, unless `ends_on` says otherwise, at the usual price,
+    unless `order` names another.
 
-    Raises Invalid for a taken number or one that cannot stand in an address, an unknown zone, dates out of reach, or an end
-    before the start.
+    Raises Invalid for a taken number or one that cannot stand in an address, an unknown zone or region, dates out of reach, or an
+    end before the start.
     """
     number = clean_line(number, "number", 40)
-    if not NUMBER.fullmatch(number) or number == "new":
+    if not NUMBER.fullmatch(number) or number.lower() in RESERVED:
         raise Invalid(f"{number} cannot be a contract's number. Use letters, digits, dots, dashes and underscores.", "number")
     taken = db.session.scalar(sa.select(Contract.number).where(sa.func.lower(Contract.number) == number.lower()))
     if taken is not None:
         raise Invalid(f"There is already a contract with the number {taken}.", "number")
-    if time_zone not in available_timezones():
-        raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
+    _check_place(time_zone, region)
     _check_reach(starts_on, "starts_on")
     _check_reach(ends_on, "ends_on")
-    contract = Contract(number=number, organization=organization, product=product, time_zone=time_zone, created_at=now)
+    contract = Contract(
+        number=number, organization=organization, product=product, time_zone=time_zone, region=region, created_at=now
+    )  # fmt: skip
     db.session.add(contract)
     try:
         db.session.flush()
@@ -147,12 +156,77 @@ def create_contract(
         if is_violation(error, "uq_contracts_number", "contracts.number"):
             raise Invalid(f"There is already a contract with the number {number}.", "number") from None
         raise
-    _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), now)
-    audit.record(
-        "contract.created", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
-        number=number, starts_on=starts_on.isoformat(), ends_on=contract.terms[-1].ends_on.isoformat(),
-    )  # fmt: skip
+    term = _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), order or orders.usual(), now)
+    audit.record("contract.created", subject_type="contract", subject_id=contract.id, actor=actor, now=now, number=number, **_facts(term))
     return contract
+
+
+def add_past_term(contract: Contract, starts_on: date, ends_on: date | None, order: Order, *, now: datetime) -> Term:
+    """Add a term as it stands in another system, wherever it lies: for imports. No `ends_on`: twelve months.
+
+    Raises Invalid for dates out of reach and an end before the start, Conflict where it overlaps another term.
+    """
+    _check_reach(starts_on, "starts_on")
+    _check_reach(ends_on, "ends_on")
+    return _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), order, now)
+
+
+def change_place(contract: Contract, *, region: str, time_zone: str, actor: User | None, now: datetime) -> None:
+    """Change where a contract is supported from, and by which zone's midnight its terms begin and end.
+
+    Raises Invalid for an unknown region or zone.
+    """
+    contract = lock_contract(contract.id)
+    before = {"region": contract.region, "time_zone": contract.time_zone}
+    _check_place(time_zone, region, known=contract.region)
+    after = {"region": region, "time_zone": time_zone}
+    contract.region, contract.time_zone = region, time_zone
+    if before != after:
+        audit.record("contract.changed", subject_type="contract", subject_id=contract.id, actor=actor, now=now, before=before, after=after)
+
+
+def change_order(contract: Contract, term_id: int, order: Order, *, actor: User | None, now: datetime) -> None:
+    """Correct the price, the currency or the order's reference of a term. Raises NotFound if the contract has no such term."""
+    contract = lock_contract(contract.id)
+    term = find_term(contract, term_id)
+    before, after = order_of(term), order
+    term.price_cents, term.currency, term.order_reference = order
+    if before != after:
+        audit.record(
+            "contract.order_changed", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
+            starts_on=term.starts_on.isoformat(), before=before._asdict(), after=after._asdict(),
+        )  # fmt: skip
+
+
+def find_term(contract: Contract, term_id: int) -> Term:
+    """Return a term of `contract`. Raises NotFound for any other."""
+    term = next((one for one in contract.terms if one.id == term_id), None)
+    if term is None:
+        raise NotFound("There is no such term.")
+    return term
+
+
+def order_of(term: Term) -> Order:
+    """Return what the term costs, and by which order."""
+    return Order(term.price_cents, term.currency, term.order_reference)
+
+
+def next_order(contract: Contract) -> Order:
+    """Return what the next term costs unless somebody says otherwise: as much as the last one."""
+    return order_of(contract.terms[-1])._replace(reference="")
+
+
+def _facts(term: Term) -> dict[str, object]:
+    """What the audit log keeps of a new term."""
+    return {"starts_on": term.starts_on.isoformat(), "ends_on": term.ends_on.isoformat(), **order_of(term)._asdict()}
+
+
+def _check_place(time_zone: str, region: str, known: str = "") -> None:
+    if time_zone not in available_timezones():
+        raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
+    regions = current_settings().regions
+    if region not in {"", known, *regions}:
+        raise Invalid(f"{region} is no region we support from. Choose one of {', '.join(regions)}, or none.", "region")
 
 
 def find_contract(number: str) -> Contract:
@@ -186,8 +260,12 @@ def next_term(contract: Contract, now: datetime) -> tuple[date, date]:
     return last.ends_on + timedelta(days=1), term_end(first, number + 1)
 
 
-def renew(contract: Contract, *, starts_on: date | None = None, actor: User | None, now: datetime) -> Term:
+def renew(
+    contract: Contract, *, starts_on: date | None = None, order: Order | None = None, actor: User | None, now: datetime
+) -> Term:  # fmt: skip
     """Add the next twelve-month term. `starts_on`, where given, is the first day of the term that whoever renews was shown.
+
+    It costs what the last one did, unless `order` says otherwise.
 
     Raises Conflict for a cancelled contract, and if the next term is another one than was shown: somebody renewed meanwhile.
     """
@@ -197,11 +275,8 @@ def renew(contract: Contract, *, starts_on: date | None = None, actor: User | No
     coming = next_term(contract, now)
     if starts_on is not None and starts_on != coming[0]:
         raise Conflict(f"The next term is another one now: the last one ends on {long_date(contract.terms[-1].ends_on)}.")
-    term = _add_term(contract, *coming, now)
-    audit.record(
-        "contract.renewed", subject_type="contract", subject_id=contract.id, actor=actor, now=now,
-        starts_on=term.starts_on.isoformat(), ends_on=term.ends_on.isoformat(),
-    )  # fmt: skip
+    term = _add_term(contract, *coming, order or next_order(contract), now)
+    audit.record("contract.renewed", subject_type="contract", subject_id=contract.id, actor=actor, now=now, **_facts(term))
     return term
 
 
@@ -226,12 +301,15 @@ def _check_reach(day: date | None, field: str) -> None:
         raise Invalid(f"The year {day.year} is out of reach. Check the date.", field)
 
 
-def _add_term(contract: Contract, starts_on: date, ends_on: date, now: datetime) -> Term:
+def _add_term(contract: Contract, starts_on: date, ends_on: date, order: Order, now: datetime) -> Term:
     if ends_on < starts_on:
         raise Invalid("The term ends before it starts. Correct one of the two dates.", "ends_on")
     if any(term.starts_on <= ends_on and starts_on <= term.ends_on for term in contract.terms):
         raise Conflict("The term overlaps another one of this contract.")
-    term = Term(contract_id=contract.id, starts_on=starts_on, ends_on=ends_on, created_at=now)
+    term = Term(
+        contract_id=contract.id, starts_on=starts_on, ends_on=ends_on, created_at=now,
+        price_cents=order.price_cents, currency=order.currency, order_reference=order.reference,
+    )  # fmt: skip
     db.session.add(term)
     db.session.flush()
     db.session.expire(contract, ["terms"])
@@ -252,6 +330,10 @@ def resume(contract: Contract, *, actor: User | None, now: datetime) -> None:
     contract = lock_contract(contract.id)
     if contract.suspended_at is None or contract.cancelled_at is not None:
         raise Conflict(f"Contract {contract.number} is not suspended.")
+    # A clock that was put back must not let the suspension end before it began.
+    db.session.add(
+        Suspension(contract_id=contract.id, suspended_at=contract.suspended_at, resumed_at=max(now, contract.suspended_at))
+    )  # fmt: skip
     contract.suspended_at = None
     audit.record("contract.resumed", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
 

@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
 from portal import audit, tokens
+from portal.account.contracts import lock_contract
 from portal.account.models import Contact, Contract, Invitation, User
 from portal.config import current_settings
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.notices import outbox
 from portal.notices.kinds import Due, Kind, register
-from portal.notices.models import Notice
+from portal.notices.models import Delivery, DeliveryState, Notice
 from portal.text import clean_line
 from portal.web.formatting import exact_time
 
@@ -45,7 +46,8 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     db.session.flush()
     person = sa.select(User.id, User.email, User.name).where(User.id == contact.user_id)
     context = {"invitation_id": invitation.id, "title": f"{contact.user.label}, {contact.contract.number}"}
-    outbox.enqueue(KIND, person, context=context, now=now, created_by_id=actor.id if actor else None)
+    notice = outbox.enqueue(KIND, person, context=context, now=now, created_by_id=actor.id if actor else None)
+    invitation.notice_id = notice.id
     audit.record(
         "contact.invited", subject_type="contract", subject_id=contact.contract_id, actor=actor, now=now,
         seat=contact.seat, user_id=contact.user_id,
@@ -56,8 +58,10 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
 def resend(contact: Contact, *, actor: User | None, now: datetime) -> Invitation:
     """Send a new invitation with a new link; the old link stops working.
 
-    Raises Conflict for somebody who has accepted already.
+    Raises Conflict for somebody who has accepted already, and for a cancelled contract.
     """
+    if contact.contract.cancelled_at is not None:
+        raise Conflict(f"Contract {contact.contract.number} is cancelled, so nobody can be invited to it.")
     if contact.user.password is not None:
         raise Conflict(f"{contact.user.email} has an account already and signs in with its password.")
     return invite(contact, actor=actor, now=now)
@@ -108,6 +112,16 @@ def find_open(token: str, *, now: datetime) -> Invitation:
     return invitation
 
 
+def note_opened(invitation_id: int, *, now: datetime) -> None:
+    """Remember when the link was first opened. It uses nothing up: whoever opened it may have been a mail scanner."""
+    db.session.execute(
+        sa.update(Invitation)
+        .where(Invitation.id == invitation_id, Invitation.opened_at.is_(None))
+        .values(opened_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def accept(token: str, *, password_hash: str | None, name: str | None, now: datetime) -> User:
     """Use the invitation up, give its person the password and the name, and return the person.
 
@@ -115,6 +129,11 @@ def accept(token: str, *, password_hash: str | None, name: str | None, now: date
     for somebody who has a password already, and is never used in place of one.
     Raises what `find_open` raises, and Invalid for a bad name.
     """
+    # In the order of whoever releases the seat: contract, then invitation. So one of the two comes first, and the other sees it.
+    of_contract = sa.select(Contact.contract_id).join(Invitation, Invitation.contact_id == Contact.id)
+    contract_id = db.session.scalar(of_contract.where(Invitation.token_hash == tokens.hash_token(token)))
+    if contract_id is not None:
+        lock_contract(contract_id)
     used = db.session.execute(
         sa.update(Invitation)
         .where(
@@ -150,41 +169,53 @@ def accept(token: str, *, password_hash: str | None, name: str | None, now: date
     return person
 
 
+_UNDELIVERED = {DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.SKIPPED}
+_UNDERWAY = {DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.DEFERRED}
+
+
 @dataclass(frozen=True)
 class SeatState:
-    """How far a contact has come: `accepted` (has an account), `invited`, or `waiting` (no invitation is open)."""
+    """How far a contact has come.
+
+    `accepted`: has an account. Of the newest invitation of one who has none: `queued` (its mail waits), `invited` (its mail was
+    sent), `opened` (`at` is when), `undelivered` (`why` is what the mail server said), `expired`; `until` is its end. `waiting`:
+    none was sent, or it was withdrawn.
+    """
 
     name: str
     until: datetime | None = None
+    at: datetime | None = None
+    why: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an invitation can be accepted, and so be withdrawn."""
+        return self.name in {"queued", "invited", "opened", "undelivered"}
 
 
 def seat_states(contacts: Sequence[Contact], now: datetime) -> dict[int, SeatState]:
     """Return how far each contact has come, by the contact's id, with one query for all, and none if all have an account."""
     newcomers = [contact.id for contact in contacts if contact.user.password is None]
-    open_until = _open_until(newcomers, now) if newcomers else {}
-    states = {}
-    for contact in contacts:
-        if contact.user.password is not None:
-            states[contact.id] = SeatState("accepted")
-        elif contact.id in open_until:
-            states[contact.id] = SeatState("invited", open_until[contact.id])
-        else:
-            states[contact.id] = SeatState("waiting")
+    states = {contact.id: SeatState("accepted" if contact.user.password is not None else "waiting") for contact in contacts}
+    if newcomers:
+        newest = sa.select(sa.func.max(Invitation.id)).where(Invitation.contact_id.in_(newcomers)).group_by(Invitation.contact_id)
+        rows = db.session.execute(
+            sa.select(Invitation, Delivery.state, Delivery.reply, Delivery.reason)
+            .outerjoin(Delivery, Delivery.notice_id == Invitation.notice_id)
+            .where(Invitation.id.in_(newest), Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
+        )
+        states.update({row[0].contact_id: _state_of(*row, now) for row in rows})
     return states
 
 
-def _open_until(contact_ids: Sequence[int], now: datetime) -> dict[int, datetime]:
-    rows = db.session.execute(
-        sa.select(Invitation.contact_id, sa.func.max(Invitation.expires_at, type_=Invitation.expires_at.type))
-        .where(
-            Invitation.contact_id.in_(contact_ids),
-            Invitation.accepted_at.is_(None),
-            Invitation.revoked_at.is_(None),
-            Invitation.expires_at > now,
-        )
-        .group_by(Invitation.contact_id)
-    )
-    return dict(rows.all())
+def _state_of(invitation: Invitation, mail: DeliveryState | None, reply: str | None, reason: str | None, now: datetime) -> SeatState:
+    if invitation.expires_at <= now:
+        return SeatState("expired", invitation.expires_at, invitation.opened_at)
+    if invitation.opened_at is not None:
+        return SeatState("opened", invitation.expires_at, invitation.opened_at)
+    if mail in _UNDELIVERED:
+        return SeatState("undelivered", invitation.expires_at, why=reply or reason)
+    return SeatState("queued" if mail in _UNDERWAY else "invited", invitation.expires_at)
 
 
 def _invitation(notice: Notice) -> Invitation:
