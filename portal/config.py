@@ -29,6 +29,7 @@ ADDRESS = re.compile(r"[A-Za-z0-9_=-]+([.+][A-Za-z0-9_=-]+)*@[A-Za-z0-9-]+(\.[A-
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", re.ASCII)
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]+", re.ASCII)
 REGION = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 LONGEST_REGION = 60
@@ -36,6 +37,9 @@ STORAGE_URL_IS = (
     "STORAGE_URL must be empty, file:///path or s3://bucket/prefix?endpoint=https://host&region=name. Keys never stand in it: they "
     "come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
 )
+# What files of feedback can be told to be, by their bytes (portal/feedback/attachments.py).
+ATTACHMENT_TYPES = frozenset({"7z", "gif", "gz", "jpg", "mp4", "pdf", "png", "text", "webm", "webp", "zip"})
+ANY_TYPE = "any"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -106,6 +110,12 @@ class Settings:
     max_build_bytes: int = _setting(
         4_000_000_000, "Largest build that can be uploaded, in bytes. A larger one is refused before it is read.", at_least=1
     )
+    feedback_attachments: int = _setting(5, "Files that go with one piece of feedback, or one comment. 0: none.", at_least=0)
+    feedback_attachment_bytes: int = _setting(10_000_000, "Largest such file, in bytes.", at_least=1)
+    feedback_attachment_types: str = _setting(
+        "7z gif gz jpg mp4 pdf png text webm webp zip",
+        "Types of such files, told by their first bytes, of: 7z, gif, gz, jpg, mp4, pdf, png, text, webm, webp, zip. any: whatever people send.",
+    )
     minisign_secret_key_file: str = _setting(
         "",
         "File of the vendor's minisign secret key, where the commands that sign builds run. It is read for each signature and stored nowhere.",
@@ -123,9 +133,17 @@ class Settings:
     )
     worker_threads: int = _setting(2, "Tasks one worker process runs side by side.", at_least=1)
     rate_limit_url: str = _setting(
-        "memory://", "Where request counts by address are kept: memory:// for one process, redis://… for several."
+        "database://",
+        "Where tries are counted. database://: beside everything else, for any number of processes and machines. redis://…: the same, off the database. memory://: one process alone.",
     )
-    sign_in_limit: str = _setting("20 per minute", "Sign-in attempts from one address, whoever they are for.")
+    sign_in_limit: str = _setting(
+        "20 per minute",
+        "Failed tries to sign in, to confirm or change a password, to reset one or to use an invitation, counted together, from one address (IPv6: one /64), whoever they are for.",
+    )
+    sign_in_limit_overall: str = _setting(
+        "600 per minute",
+        "The same from all addresses together. When it is reached, people can still sign in on devices they have signed in with before.",
+    )
     sign_in_failures: int = _setting(
         6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.", at_least=1
     )
@@ -134,6 +152,9 @@ class Settings:
         "60 per minute", "Wrong personal tokens (downloads, private feeds) from one address, after which it has to wait."
     )
     subscribe_limit: str = _setting("20 per hour", "Addresses that may be entered for release notices from one client address.")
+    fresh_sign_in_minutes: int = _setting(
+        30, "Minutes after signing in for which risky acts ask for no password; after that the password is asked for once more.", at_least=1
+    )
     session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.", at_least=1)
     session_days: int = _setting(14, "Days after which a session ends in any case.", at_least=1)
     renewal_url: str = _setting(
@@ -142,6 +163,10 @@ class Settings:
         "Empty: contacts ask the account managers on the contract's page.",
     )
     invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
+    trusted_hosts: str = _setting(
+        "",
+        "Host names the portal answers to besides that of PUBLIC_URL and of this machine (localhost), with spaces between. Others are refused, but for health checks.",
+    )
     proxy_hops: int = _setting(0, "Reverse proxies in front of the portal whose X-Forwarded-* headers are believed.", at_least=0)
     accel_prefix: str = _setting(
         "", "nginx location (such as /_builds/) that serves the builds directory by X-Accel-Redirect. Empty: the portal sends them itself."
@@ -214,6 +239,11 @@ class Settings:
         return self.public_url.startswith("https://")
 
     @property
+    def session_cookie_name(self) -> str:
+        """Name of the session's cookie; on https one that no other host, and no page without https, can have set."""
+        return "__Host-portal" if self.is_https else "portal"
+
+    @property
     def base_url(self) -> str:
         """PUBLIC_URL without a slash at its end, ready for a path."""
         return self.public_url.rstrip("/")
@@ -244,6 +274,11 @@ class Settings:
         """Downloads that a web process sends at a time. The other threads are left to pages."""
         return self.max_downloads or max(1, self.web_threads * 4 // 5)
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Host names the portal answers to, in lower case and without port."""
+        return frozenset({self.public_host.lower(), *LOOPBACK, *self.trusted_hosts.lower().split()})
+
     def check(self) -> "Settings":
         """Return the settings, or raise ConfigurationError at the first unsafe one."""
         if len(self.secret_key) < MINIMUM_SECRET_LENGTH:
@@ -252,7 +287,7 @@ class Settings:
             )
         if self.web_processes > 1 and self.rate_limit_url.startswith("memory"):
             raise ConfigurationError(
-                "WEB_PROCESSES is above 1, so RATE_LIMIT_URL must name a Redis; in memory each process would count alone."
+                "WEB_PROCESSES is above 1, so RATE_LIMIT_URL must be database:// or name a Redis; in memory each process would count alone."
             )
         for setting in fields(self):
             at_least = setting.metadata["at_least"]
@@ -277,15 +312,17 @@ class Settings:
             relay.port  # noqa: B018 - reading it checks it
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
+        if not all(HOST.fullmatch(host) for host in self.trusted_hosts.split()):
+            raise ConfigurationError("TRUSTED_HOSTS must be host names with spaces between, such as portal.example.org; without port or *.")
         self._check_renewal_url()
         self._check_return_path()
         self._check_storage()
         self._check_database("DATABASE_URL", self.database)
         self._check_database("QUEUE_URL", self.queue)
         counts = urlsplit(self.rate_limit_url).scheme
-        if counts not in {"memory", "redis", "rediss"}:
-            raise ConfigurationError("RATE_LIMIT_URL must be memory://, or start with redis:// or rediss://.")
-        if counts != "memory" and find_spec("redis") is None:
+        if counts not in {"database", "memory", "redis", "rediss"}:
+            raise ConfigurationError("RATE_LIMIT_URL must be database:// or memory://, or start with redis:// or rediss://.")
+        if counts.startswith("redis") and find_spec("redis") is None:
             raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
 
     def _check_renewal_url(self) -> None:
@@ -343,7 +380,7 @@ class Settings:
     def _check_words(self) -> None:
         if self.log_level not in LOG_LEVELS:
             raise ConfigurationError(f"LOG_LEVEL is {self.log_level!r}; it must be one of {', '.join(LOG_LEVELS)}.")
-        for name in ("sign_in_limit", "token_limit", "subscribe_limit"):
+        for name in ("sign_in_limit", "sign_in_limit_overall", "token_limit", "subscribe_limit"):
             try:
                 parse_many(getattr(self, name))
             except ValueError:
@@ -352,6 +389,11 @@ class Settings:
             raise ConfigurationError(f"CONTRACT_CURRENCY is {self.contract_currency!r}; it must be three capital letters, such as USD.")
         if any(len(name) > LONGEST_REGION for name in self.regions):
             raise ConfigurationError(f"SUPPORT_REGIONS holds a name of more than {LONGEST_REGION} characters.")
+        types = self.feedback_attachment_types.split()
+        if not types or (types != [ANY_TYPE] and not ATTACHMENT_TYPES.issuperset(types)):
+            raise ConfigurationError(
+                f"FEEDBACK_ATTACHMENT_TYPES is {self.feedback_attachment_types!r}; name some of {', '.join(sorted(ATTACHMENT_TYPES))}, or any alone."
+            )
         try:
             ZoneInfo(self.default_time_zone)
         except (KeyError, ValueError, OSError):

@@ -72,20 +72,33 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
     )
 
 
+def shows_comment(viewer: Viewer, item: Item, comment_id: int) -> bool:
+    """Whether a comment is among those of the item that the viewer reads on its page."""
+    hidden = beta_times(list_changes(item.id)) if item.product_id in viewer.lapsed else []
+    shown = sa.select(Comment.id).where(Comment.id == comment_id, *_shown(item.id, hidden))
+    return db.session.scalar(shown) is not None
+
+
 def list_changes(item_id: int) -> list[StatusChange]:
     """Return the steps of an item's path, oldest first."""
     return list(db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id == item_id).order_by(StatusChange.id)))
 
 
 def _comments(item_id: int, hidden: list[tuple[datetime, datetime | None]], before: int | None) -> list[Comment]:
-    statement = sa.select(Comment).where(Comment.item_id == item_id, Comment.staff_only.is_(False))
-    for since, until in hidden:
-        outside = Comment.created_at < since
-        statement = statement.where(outside if until is None else sa.or_(outside, Comment.created_at >= until))
+    statement = sa.select(Comment).where(*_shown(item_id, hidden))
     if before is not None and 0 < before <= LARGEST_ID:
         statement = statement.where(Comment.id < before)
     statement = statement.options(joinedload(Comment.author).selectinload(User.roles), joinedload(Comment.organization))
     return list(db.session.scalars(statement.order_by(Comment.id.desc()).limit(COMMENTS_SHOWN + 1)))
+
+
+def _shown(item_id: int, hidden: list[tuple[datetime, datetime | None]]) -> list[sa.ColumnElement[bool]]:
+    """Whether a Comment stands on the item's page: no note of the staff, and not said in one of the `hidden` stretches."""
+    conditions: list[sa.ColumnElement[bool]] = [Comment.item_id == item_id, Comment.staff_only.is_(False)]
+    for since, until in hidden:
+        outside = Comment.created_at < since
+        conditions.append(outside if until is None else sa.or_(outside, Comment.created_at >= until))
+    return conditions
 
 
 def _within(instant: datetime, stretches: list[tuple[datetime, datetime | None]]) -> bool:

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from flask import request
-from flask_wtf.csrf import CSRFError, same_origin, validate_csrf
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
-from wtforms import ValidationError
 
 from portal import signatures
 from portal.errors import Conflict, Invalid, PortalError
 from portal.releases.file_types import Inspection
 from portal.storage import Away, Incoming, Stored, TooLarge, store
+from portal.web import form_tokens
 from portal.web.formatting import file_size
 
 # What a form adds around the bytes of its file: boundaries, headers, and the other fields.
@@ -55,16 +54,19 @@ class Upload:
 CheckSignature = Callable[[str, bytes, str], str]
 
 
-def receive_build(limit_bytes: int, accept: Callable[[str], object], check_signature: CheckSignature) -> Upload:
+def receive_build(
+    limit_bytes: int, accept: Callable[[str], object], check_signature: CheckSignature, *, from_program: bool = False
+) -> Upload:
     """Read the current request's form into storage: its one file, and beside it, if it comes, the file with its signature.
 
     `accept` is called with the file's name before its bytes are read, and raises what is wrong with it. What is wrong with the
     file or its signature alone stands in the answer, beside the fields that were typed; nothing is stored then.
     Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
-    such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError. Nothing is left behind then.
+    such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError, unless it comes
+    `from_program`, which a token let in and no cookie. Nothing is left behind then.
     """
-    if _TOKEN_HEADER in request.headers:
-        _check_token(request.headers[_TOKEN_HEADER])
+    if _TOKEN_HEADER in request.headers and not from_program:
+        form_tokens.check(request.headers[_TOKEN_HEADER])
     if request.mimetype != "multipart/form-data":
         raise Invalid("Choose a file. What arrived holds none: send it as multipart/form-data.", "file")
     request.max_content_length = limit_bytes + FORM_OVERHEAD
@@ -77,8 +79,8 @@ def receive_build(limit_bytes: int, accept: Callable[[str], object], check_signa
             raise TooLarge(f"The file is too large: the limit is {file_size(limit_bytes)}. Zip it, or split it.", "file") from None
         except ValueError:
             raise Invalid("The upload arrived damaged. Send it again.", "file") from None
-        if _TOKEN_HEADER not in request.headers:
-            _check_token(fields.get("csrf_token"))
+        if _TOKEN_HEADER not in request.headers and not from_program:
+            form_tokens.check(fields.get("csrf_token"))
         return Upload(fields.to_dict(), parts.name, parts.finish(check_signature))
 
 
@@ -186,13 +188,3 @@ class _Dropped:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return 0
-
-
-def _check_token(token: str | None) -> None:
-    """Do what Flask-WTF's own check does, for a form it has not read."""
-    try:
-        validate_csrf(token)
-    except ValidationError as error:
-        raise CSRFError(str(error)) from None
-    if request.is_secure and not same_origin(request.referrer or "", f"https://{request.host}/"):
-        raise CSRFError("The referrer does not match the host.")
