@@ -12,13 +12,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from portal import checks, config, database, storage
 from portal.account import (
     circles,
-    contacts,
     contract_views,
     entitlements,
     invitation_views,
     invitations,
     reminders,
     renewals,
+    seat_news,
     session_cookie,
     signing_in,
 )
@@ -181,7 +181,7 @@ def _register_across_floors() -> None:
     for module in (
         requests,
         invitations,
-        contacts,
+        seat_news,
         reminders,
         renewals,
         signing_in,
