@@ -53,7 +53,8 @@ class Item(Base):
     `release_id` is the release it was written about; where that is a beta, the item is part of what only the entitled see.
     `revision` grows with each staff edit, so a second editor is told instead of overwriting. `read_at` is None while the
     item waits in the inbox. `assignee_id` names the member of staff who looks after it. `merged_into_id` is the item that this one
-    was merged into, as long as it is: then it stands in no list, and votes for that one.
+    was merged into, as long as it is: then it stands in no list, and votes for that one. The `tally_` numbers are read through
+    `tallies.sums`, which knows whether they are those of this moment.
     """
 
     __tablename__ = "feedback_items"
@@ -81,6 +82,9 @@ class Item(Base):
     revision: Mapped[int] = mapped_column(default=1)
     assignee_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
     merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("feedback_items.id"), index=True)
+    tally_votes: Mapped[int] = mapped_column(default=0, server_default="0")
+    tally_cents: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    tally_ending: Mapped[int] = mapped_column(default=0, server_default="0")
 
     product: Mapped[Product] = relationship(lazy="joined")
     release: Mapped[Release | None] = relationship(foreign_keys=[release_id])
@@ -193,12 +197,13 @@ class Tag(Base):
     created_at: Mapped[datetime]
 
 
-item_tags = sa.Table(
-    "feedback_item_tags",
-    Base.metadata,
-    sa.Column("item_id", sa.ForeignKey("feedback_items.id"), primary_key=True),
-    sa.Column("tag_id", sa.ForeignKey("feedback_tags.id"), primary_key=True, index=True),
-)
+class ItemTag(Base):
+    """An item bears a tag."""
+
+    __tablename__ = "feedback_item_tags"
+
+    item_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"), primary_key=True)
+    tag_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_tags.id"), primary_key=True, index=True)
 
 
 class NotAlike(Base):

@@ -1,0 +1,42 @@
+"""Items that are one: an item, and those that were merged into it, over however many steps.
+
+A vote for any of them goes to the one that stands, the root. Comments, attachments and texts stay with the item they were written
+for, and with whom that one may be read by; the root's page brings them together.
+"""
+
+import sqlalchemy as sa
+
+from portal.database import db
+from portal.feedback.models import Item
+
+
+def members_of(item_id: int) -> list[int]:
+    """Return the id of an item and of all that were merged into it, in order."""
+    merged = sa.select(Item.id).where(Item.id == item_id).cte("merged", recursive=True)
+    merged = merged.union(sa.select(Item.id).join(merged, Item.merged_into_id == merged.c.id))
+    return sorted(db.session.scalars(sa.select(merged.c.id)))
+
+
+def root_of(item_id: int) -> int:
+    """Return the id of the item that stands for `item_id`: itself, unless it was merged into another one."""
+    while (into := db.session.scalar(sa.select(Item.merged_into_id).where(Item.id == item_id))) is not None:
+        item_id = into
+    return item_id
+
+
+def hold(item_id: int) -> int:
+    """Return the item that stands for `item_id`, and keep it standing until the transaction ends.
+
+    Whoever adds something that follows a merge (a vote) does it under this lock, so that a merge made at the same moment either
+    takes it along or sends it to the target. Only one row is held, so this waits for a merge, and never in a circle with it.
+    """
+    root = item_id
+    while not _stands(root) or (root != item_id and root_of(item_id) != root):
+        root = root_of(item_id)
+    return root
+
+
+def _stands(item_id: int) -> bool:
+    """Lock an item against being merged; False if it was."""
+    statement = sa.select(Item.id).where(Item.id == item_id, Item.merged_into_id.is_(None))
+    return db.session.scalar(statement.with_for_update(read=True, key_share=True)) is not None
