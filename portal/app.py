@@ -9,11 +9,15 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal import checks, config, database, storage
+from portal import checks, config, database, rate_counts, storage
 from portal.account import (
     circles,
     contract_views,
+    email_change_views,
+    email_changes,
     entitlements,
+    factor_sign_in_views,
+    factor_views,
     invitation_views,
     invitations,
     reminders,
@@ -21,6 +25,7 @@ from portal.account import (
     seat_news,
     session_cookie,
     signing_in,
+    team_staff,
 )
 from portal.account import staff as account_staff
 from portal.account import views as account_views
@@ -31,20 +36,29 @@ from portal.config import Settings
 from portal.extensions import Migrations, bootstrap, csrf, limiter, mail, queue
 from portal.feedback import announcements as feedback_announcements
 from portal.feedback import answers as feedback_answers
+from portal.feedback import api_views as feedback_api
 from portal.feedback import asked_for as feedback_asked_for
+from portal.feedback import attachment_views as feedback_attachments
+from portal.feedback import attachments as feedback_files
+from portal.feedback import edit_views as feedback_edits
+from portal.feedback import asking as feedback_asking
+from portal.feedback import shipping as feedback_shipping
 from portal.feedback import staff as feedback_staff
 from portal.feedback import views as feedback_views
+from portal.feedback import writing_views as feedback_writing
+from portal.home import audit_staff
 from portal.home import views as home_views
 from portal.notices import announcement_staff, announcements, audiences, outbox, rendering, requests, smtp, subscriptions, suppression_staff
 from portal.notices import staff as notices_staff
 from portal.notices import views as notices_views
 from portal.products import staff as products_staff
 from portal.releases import announcements as release_announcements
+from portal.releases import api_views as releases_api
 from portal.releases import audience as release_audience
-from portal.releases import capacity, feed_views, integrity, schedule_staff, scheduling, subscribe_views
+from portal.releases import builds, capacity, feed_views, followups, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import errors, filters, frame, guards, headers, health, icons, origin, urls
+from portal.web import bearer, errors, filters, frame, guards, headers, health, icons, origin, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -53,21 +67,33 @@ FORM_BYTES = 2_000_000
 BLUEPRINTS = (
     home_views.blueprint,
     home_views.staff_blueprint,
+    audit_staff.blueprint,
+    audit_staff.api_blueprint,
     releases_views.blueprint,
     subscribe_views.blueprint,
     feed_views.blueprint,
     releases_staff.blueprint,
     schedule_staff.blueprint,
+    releases_api.blueprint,
     beta_views.blueprint,
     beta_staff.blueprint,
     adoption_staff.blueprint,
     feedback_views.blueprint,
+    feedback_writing.blueprint,
+    feedback_edits.blueprint,
+    feedback_attachments.blueprint,
     feedback_staff.blueprint,
+    feedback_api.blueprint,
     account_views.blueprint,
+    email_change_views.blueprint,
     contract_views.blueprint,
     invitation_views.blueprint,
+    factor_sign_in_views.blueprint,
+    factor_views.blueprint,
     account_staff.contracts_blueprint,
     account_staff.customers_blueprint,
+    team_staff.team_blueprint,
+    team_staff.tokens_blueprint,
     notices_views.blueprint,
     notices_staff.blueprint,
     suppression_staff.blueprint,
@@ -81,7 +107,9 @@ NAVIGATION = (
     frame.Entry("Home", "home.index", 10),
     frame.Entry("Beta", "beta.index", 20),
     frame.Entry("Releases", "releases.index", 30),
-    frame.Entry("Feedback", "feedback.index", 40),
+    frame.Entry(
+        "Feedback", "feedback.index", 40, also=(feedback_writing.blueprint.name, feedback_edits.blueprint.name)
+    ),
     frame.Entry("Contract", "contracts.index", 50),
     frame.Entry("Home", "home_staff.index", 10, staff=True),
     frame.Entry(
@@ -105,11 +133,14 @@ NAVIGATION = (
         also=(announcement_staff.blueprint.name, suppression_staff.blueprint.name),
     ),
     frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
+    frame.Entry("Team", "team_staff.index", 80, staff=True, shown=guards.holds_role("admin")),
+    frame.Entry("Audit", "audit_staff.index", 90, staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
     frame.Entry("Notices", "notices.preferences", 10),
     frame.Entry("Profile and time zone", "account.profile", 20),
     frame.Entry("Password and sessions", "account.security", 30),
+    frame.Entry("Staff tokens", "tokens_staff.index_tokens", 40, shown=guards.holds_role(*guards.STAFF_ROLES)),
 )
 
 
@@ -138,11 +169,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter.init_app(app)
     bootstrap.init_app(app)
     signing_in.init_app(app, settings)
+    factor_sign_in_views.init_app(app)
     session_cookie.init_app(app, settings)
 
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     guards.init_app(app)
+    factor_views.init_app(app)
+    bearer.init_app(app, team_staff.authenticate)
     headers.init_app(app, settings)
     errors.init_app(app)
     filters.init_app(app, settings)
@@ -160,14 +194,14 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECRET_KEY": settings.secret_key,
         "MAX_CONTENT_LENGTH": FORM_BYTES,
         "MAX_FORM_MEMORY_SIZE": FORM_BYTES,
-        "SESSION_COOKIE_NAME": "__Host-portal" if settings.is_https else "portal",
+        "SESSION_COOKIE_NAME": settings.session_cookie_name,
         "SESSION_COOKIE_SECURE": settings.is_https,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "WTF_CSRF_TIME_LIMIT": None,
         "BOOTSTRAP_SERVE_LOCAL": True,
         "SEND_FILE_MAX_AGE_DEFAULT": 3600,
-        "RATELIMIT_STORAGE_URI": settings.rate_limit_url,
+        "RATELIMIT_STORAGE_URI": settings.rate_limit_url or f"{rate_counts.SCHEME}://",
         **smtp.flask_mail_config(settings),
     }
 
@@ -177,6 +211,8 @@ def _register_across_floors() -> None:
     outbox.on_enqueue(lambda: queue.wake(DELIVER))
     release_announcements.on_asked_for(feedback_asked_for.asked_for)
     adoption.on_answers(feedback_answers.answers)
+    builds.on_kept(feedback_files.named)
+    followups.register(feedback_shipping.release_published, feedback_shipping.release_withdrawn, feedback_shipping.release_discarded)
     subscriptions.on_priority(entitlements.priority_products)
     for module in (
         requests,
@@ -184,13 +220,15 @@ def _register_across_floors() -> None:
         seat_news,
         reminders,
         renewals,
-        signing_in,
+        security_mail,
+        email_changes,
         release_announcements,
         integrity,
         scheduling,
         expiry,
         nudges,
         feedback_announcements,
+        feedback_asking,
         announcements,
     ):
         module.register_kinds()

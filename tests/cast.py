@@ -2,7 +2,7 @@
 
 alice and bob: the two contacts of NW-2041 (Macro Studio). carol: the contact of NW-2042, another organisation.
 dave: the contact of a lapsed contract. erin: a customer without contract. frank: a contact for another product.
-One member of staff per role: paula (publisher), petra (product), anton (accounts), ada (admin).
+One member of staff per role: paula (publisher), petra (product), anton (accounts), sue (support), ada (admin).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from portal.database import db, transaction
 from portal.products.models import Product
 
 PASSWORD = "correct horse battery staple"
-STAFF = {"paula": "publisher", "petra": "product", "anton": "accounts", "ada": "admin"}
+STAFF = {"paula": "publisher", "petra": "product", "anton": "accounts", "sue": "support", "ada": "admin"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Cast:
     paula: str = "paula@vendor.example.org"
     petra: str = "petra@vendor.example.org"
     anton: str = "anton@vendor.example.org"
+    sue: str = "sue@vendor.example.org"
     ada: str = "ada@vendor.example.org"
 
 

@@ -68,7 +68,7 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
             organization = person.organization
             frame.account_label = organization.name if organization and not staff else person.label
             frame.account_email = person.email
-            frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries]
+            frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries if entry.shown()]
             frame.nav = [_link(entry) for entry in ordered if entry.staff == staff and entry.shown()]
         return {"frame": frame}
 

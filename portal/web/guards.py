@@ -14,7 +14,7 @@ from werkzeug.exceptions import NotFound, Unauthorized
 Guard = Callable[[], None]
 View = TypeVar("View", bound=Callable[..., Any])
 
-STAFF_ROLES = ("publisher", "product", "accounts", "admin")
+STAFF_ROLES = ("publisher", "product", "accounts", "support", "admin")
 _BLUEPRINT_GUARDS = "portal_guard"
 # Blueprints of libraries, and Flask's own static files: open to everyone, they guard what needs it themselves.
 LIBRARY_ENDPOINTS = frozenset({"static", "bootstrap", "security"})

@@ -1,0 +1,96 @@
+"""Releases for programs that hold a staff token: a build server puts its files into a draft, and looks whether they are there."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.config import current_settings
+from portal.database import end_read, transaction
+from portal.errors import Conflict, PortalError
+from portal.extensions import csrf
+from portal.releases import builds, catalog
+from portal.releases.filenames import check_filename
+from portal.releases.forms import BuildForm
+from portal.releases.models import Build, Release, ReleaseState
+from portal.releases.uploads import receive_build
+from portal.storage import Away, TooLarge
+from portal.web.bearer import bearer, owner
+from portal.web.errors import STORAGE_RETRY_SECONDS
+from portal.web.guards import protect
+
+blueprint = Blueprint("releases_api", __name__, url_prefix="/staff/api/releases")
+protect(blueprint, bearer("builds:write"))
+
+
+@blueprint.get("/<product>/<version>/")
+def show(product: str, version: str) -> ResponseReturnValue:
+    """A release and its files."""
+    return _release(catalog.find_release(product, version))
+
+
+@blueprint.post("/<product>/<version>/builds")
+def upload_build(product: str, version: str) -> ResponseReturnValue:
+    """Take in a build of a draft: multipart/form-data with `file`, and if wanted its `.minisig` beside it, `kind`, `platform`,
+    `architecture`."""
+    release = catalog.find_release(product, version)
+    release_id, names, is_draft = release.id, {build.filename for build in release.builds}, release.state is ReleaseState.DRAFT
+    form, offered = BuildForm(formdata=None), release.product
+    end_read()
+    try:
+        upload = receive_build(
+            current_settings().max_build_bytes,
+            lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names),
+            lambda name, signature, blake2b: builds.check_signature(offered, name, signature, blake2b),
+            from_program=True,
+        )
+        form.read(upload.fields)
+        arrived = upload.arrival()
+        with transaction():
+            made = builds.add_build(
+                release_id, upload.filename, arrived.stored, **form.description(), blake2b=arrived.blake2b,
+                signature=arrived.signature, actor=owner(), now=clock.now(),
+            )  # fmt: skip
+            answer = _build(made)
+    except PortalError as error:
+        return _refusal(error)
+    return answer, HTTPStatus.CREATED
+
+
+csrf.exempt(blueprint)  # no cookie opens these doors, so no other site can ride on one
+
+
+def _refusal(error: PortalError) -> ResponseReturnValue:
+    status = HTTPStatus.BAD_REQUEST
+    headers = {}
+    if isinstance(error, TooLarge):
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    elif isinstance(error, Conflict):
+        status = HTTPStatus.CONFLICT
+    elif isinstance(error, Away):
+        status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(STORAGE_RETRY_SECONDS)}
+    return {"error": str(error), "field": getattr(error, "field", None)}, status, headers
+
+
+def _release(release: Release) -> dict[str, Any]:
+    return {
+        "product": release.product.slug,
+        "version": release.version,
+        "channel": release.channel.value,
+        "state": release.state.value,
+        "builds": [_build(build) for build in release.builds],
+    }
+
+
+def _build(build: Build) -> dict[str, Any]:
+    return {
+        "filename": build.filename,
+        "kind": build.kind.value,
+        "platform": build.platform,
+        "architecture": build.architecture,
+        "size": build.size,
+        "sha256": build.sha256,
+        "signed": build.signature is not None,
+    }
