@@ -10,7 +10,7 @@ from portal.account.models import User
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
-from portal.releases import versions
+from portal.releases import followups, versions
 from portal.releases.models import Channel, Kind, Release, ReleaseState
 from portal.text import clean_line, clean_text
 
@@ -140,6 +140,8 @@ def discard(release_id: int, *, actor: User | None, now: datetime) -> None:
         "release.discarded", subject_type="release", subject_id=release.id, actor=actor, now=now,
         product=release.product.slug, version=release.version,
     )  # fmt: skip
+    for follow_up in followups.discarded:
+        follow_up(release.id)
     for build in release.builds:
         db.session.delete(build)
     db.session.flush()

@@ -8,7 +8,7 @@ from portal.clock import civil_date
 from portal.config import current_settings
 from portal.database import db
 from portal.errors import Conflict
-from portal.releases import announcements, builds, ways_out
+from portal.releases import announcements, builds, followups, ways_out
 from portal.releases.drafts import lock_release
 from portal.releases.models import Release, ReleaseState
 from portal.text import clean_text
@@ -17,8 +17,8 @@ LONGEST_REASON = 2_000
 
 
 def publish_release(release_id: int, *, actor: User | None, now: datetime, revision: int | None = None, scheduled: bool = False) -> Release:
-    """Publish a draft, or with `scheduled` a release whose time has come: its state, and its notice with one delivery for each
-    person of the audience.
+    """Publish a draft, or with `scheduled` a release whose time has come: its state, its notice with one delivery for each
+    person of the audience, and what others registered in `followups`.
 
     `revision`, where given, is the one the publisher looked at.
     Raises NotFound; Conflict if it is no draft any more, has no build, stops running before today, or was changed after
@@ -37,7 +37,9 @@ def publish_release(release_id: int, *, actor: User | None, now: datetime, revis
     release.published_at = now
     release.published_by_id = actor.id if actor else None
     db.session.flush()
-    announcements.announce(release, actor=actor, now=now)
+    notice = announcements.announce(release, actor=actor, now=now)
+    for follow_up in followups.published:
+        follow_up(release, notice, actor, now)
     audit.record(
         "release.published", subject_type="release", subject_id=release.id, actor=actor, now=now,
         product=release.product.slug, version=release.version, channel=release.channel.value, kind=release.kind.value,
@@ -86,6 +88,8 @@ def withdraw(
     db.session.flush()
     if tell_downloaders:
         announcements.announce_withdrawal(release, actor=actor, now=now)
+    for follow_up in followups.withdrawn:
+        follow_up(release, actor, now)
     audit.record(
         "release.withdrawn", subject_type="release", subject_id=release.id, actor=actor, now=now,
         product=release.product.slug, version=release.version, reason=reason, safe_version=safe.version if safe else None,
