@@ -15,14 +15,16 @@ from types import FrameType
 
 from flask import Flask
 
-from portal import audit, clock, heartbeat
-from portal.account import opt_in, reminders
+from portal import audit, clock, heartbeat, rate_counts
+from portal.account import email_changes, known_devices, opt_in, reminders
 from portal.app import DELIVER
 from portal.beta import expiry
 from portal.config import Settings
 from portal.database import transaction
 from portal.errors import Busy, PortalError
 from portal.extensions import queue
+from portal.feedback import announcements as feedback_news
+from portal.feedback import drafts, tallies
 from portal.notices import outbox
 from portal.notices.delivery import deliver_due
 from portal.releases import scheduling
@@ -59,6 +61,7 @@ def run(app: Flask) -> None:
     sweep_at = time.monotonic() + TICK_SECONDS
     while not stopping.wait(TICK_SECONDS):
         _publish_scheduled(app)
+        _refresh_tallies(app)
         _tick(app, stopping.is_set)
         if time.monotonic() >= sweep_at:
             _sweep(app)
@@ -88,8 +91,13 @@ def _committed(job: Callable[[datetime], int]) -> Callable[[datetime], int]:
 SWEEPS: tuple[tuple[str, Callable[[datetime], int]], ...] = (
     ("removed %s broken uploads", sweep_uploads),
     ("forgot %s people who never confirmed", _committed(opt_in.sweep)),
+    ("forgot %s drafts of feedback that nobody came back to", _committed(drafts.sweep)),
     ("warned of %s betas that end", _committed(expiry.warn)),
     ("made %s reminders of contracts that end", _committed(reminders.send_due)),
+    ("counted the votes of %s contracts that were changed past the portal", _committed(tallies.audit)),
+    ("forgot %s counts of tries", _committed(rate_counts.sweep)),
+    ("forgot %s devices that nobody uses", _committed(known_devices.sweep)),
+    ("forgot %s changes of address that are over", _committed(email_changes.sweep)),
 )
 
 
@@ -107,13 +115,14 @@ def _sweep(app: Flask) -> None:
 
 
 def _tick(app: Flask, stopping: Callable[[], bool]) -> None:
-    """Show that the worker lives, free expired leases, wake delivery. A database that is away is tried again next time."""
+    """Show that the worker lives, free expired leases, mail what waited its hour, wake delivery. A database that is away is tried again next time."""
     try:
         with app.app_context():
             now = clock.now()
             with transaction():
                 heartbeat.beat(heartbeat.WORKER, now=now)
                 freed = outbox.free_expired_leases(now)
+                feedback_news.send_due(now)
                 due = outbox.any_due(now)
         if freed:
             log.warning("%s deliveries of a worker that died are due again", freed)
@@ -131,6 +140,21 @@ def _publish_scheduled(app: Flask) -> None:
                 _publish_one(release_id)
     except Exception:
         log.exception("the worker could not publish what is scheduled; it tries again in %s seconds", TICK_SECONDS)
+
+
+def _refresh_tallies(app: Flask) -> None:
+    """Count the votes of contracts that have lapsed, changed or begun. Until then the lists are as right, and slower."""
+    try:
+        with app.app_context():
+            now = clock.now()
+            if not tallies.is_current(now):
+                with transaction():
+                    count = tallies.refresh(now)
+                log.info("counted the votes of %s contracts anew", count)
+    except Busy:
+        log.info("somebody votes at this moment; their votes are counted anew in %s seconds", TICK_SECONDS)
+    except Exception:
+        log.exception("the worker could not count votes anew; it tries again in %s seconds", TICK_SECONDS)
 
 
 def _publish_one(release_id: int) -> None:

@@ -18,12 +18,70 @@ depends_on = None
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+")
 
 
+SEVERITY = "CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"
+UNREAD = "CASE WHEN read_at IS NULL THEN 1 ELSE 0 END"
+# What a list is sorted by, on the board by product and everywhere, and in the inbox behind "unread first".
+BOARD = ("tally_votes", "created_at", "changed_at")
+INBOX = (*BOARD, "tally_cents", "tally_ending", "severity_rank")
+LIVE = sa.text("withdrawn_at IS NULL")
+
+
 def upgrade() -> None:
     _create_search()
+    _create_tallies()
+    _create_indexes()
 
 
 def downgrade() -> None:
+    op.drop_index("ix_feedback_votes_of_contract", "feedback_votes")
+    for column in INBOX:
+        op.drop_index(f"ix_feedback_items_inbox_{column}", "feedback_items")
+    for column in BOARD:
+        op.drop_index(f"ix_feedback_items_product_{column}", "feedback_items")
+        op.drop_index(f"ix_feedback_items_all_{column}", "feedback_items")
+    for column in ("unread", "severity_rank", "tally_ending", "tally_cents", "tally_votes"):
+        op.execute(f"ALTER TABLE feedback_items DROP COLUMN {column}")
+    op.drop_table("feedback_tally_state")
+    op.drop_table("feedback_counted_contracts")
     op.execute("DROP TABLE feedback_search")
+
+
+def _create_tallies() -> None:
+    """Nothing is counted yet, and the state says so: the worker does it a few seconds after it starts."""
+    op.create_table(
+        "feedback_counted_contracts",
+        sa.Column("contract_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("yearly_cents", sa.BigInteger(), nullable=False),
+        sa.Column("ending", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_feedback_counted_contracts_contract_id_contracts")),
+        sa.PrimaryKeyConstraint("contract_id", name=op.f("pk_feedback_counted_contracts")),
+    )
+    op.create_table(
+        "feedback_tally_state",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_feedback_tally_state_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_feedback_tally_state")),
+    )
+    op.execute("INSERT INTO feedback_tally_state (id, currency) VALUES (1, '')")
+    # Added in place, not by making the table anew.
+    kind = "STORED" if op.get_bind().dialect.name == "postgresql" else "VIRTUAL"
+    op.add_column("feedback_items", sa.Column("tally_votes", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("feedback_items", sa.Column("tally_cents", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("feedback_items", sa.Column("tally_ending", sa.Integer(), server_default="0", nullable=False))
+    op.execute(f"ALTER TABLE feedback_items ADD COLUMN severity_rank INTEGER NOT NULL GENERATED ALWAYS AS ({SEVERITY}) {kind}")
+    op.execute(f"ALTER TABLE feedback_items ADD COLUMN unread INTEGER NOT NULL GENERATED ALWAYS AS ({UNREAD}) {kind}")
+
+
+def _create_indexes() -> None:
+    for column in BOARD:
+        op.create_index(f"ix_feedback_items_all_{column}", "feedback_items", [column, "id"])
+        op.create_index(f"ix_feedback_items_product_{column}", "feedback_items", ["product_id", column, "id"])
+    for column in INBOX:
+        op.create_index(f"ix_feedback_items_inbox_{column}", "feedback_items", ["unread", column, "id"])
+    op.create_index("ix_feedback_votes_of_contract", "feedback_votes", ["contract_id", "item_id"], sqlite_where=LIVE, postgresql_where=LIVE)
 
 
 def _create_search() -> None:

@@ -8,12 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from portal.database import db
-from portal.feedback import paging, votes
+from portal.feedback import paging, search, votes
 from portal.feedback.access import Viewer, show_status, status_shown_to, visible_to
 from portal.feedback.models import Comment, Item, ItemKind, Status
-
-SEARCH_LIMIT = 200
-SEARCH_WORDS = 8
 
 
 class Scope(enum.StrEnum):
@@ -55,14 +52,8 @@ class Row:
     ours: bool
 
 
-def matches(search: str) -> list[sa.ColumnElement[bool]]:
-    """Conditions on an Item for a search: each word stands in its title or body. Wildcards in it are letters."""
-    words = search.replace("\0", " ")[:SEARCH_LIMIT].split()[:SEARCH_WORDS]
-    return [sa.or_(Item.title.icontains(word, autoescape=True), Item.body.icontains(word, autoescape=True)) for word in words]
-
-
 def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
-    conditions = [visible_to(viewer), *matches(wanted.search)]
+    conditions = [visible_to(viewer), *search.matches(wanted.search)]
     if wanted.product_id is not None:
         conditions.append(Item.product_id == wanted.product_id)
     if wanted.kind is not None:

@@ -47,6 +47,11 @@ class CallChannel(enum.StrEnum):
     MEETING = "meeting"
 
 
+# What lists of items are sorted by: the board's, and the inbox's behind "unread first". Each has an index, with the id at its end.
+BOARD_SORTS = ("tally_votes", "created_at", "changed_at")
+INBOX_SORTS = (*BOARD_SORTS, "tally_cents", "tally_ending", "severity_rank")
+
+
 class Item(Base):
     """A piece of feedback.
 
@@ -54,7 +59,8 @@ class Item(Base):
     `revision` grows with each staff edit, so a second editor is told instead of overwriting. `read_at` is None while the
     item waits in the inbox. `assignee_id` names the member of staff who looks after it. `merged_into_id` is the item that this one
     was merged into, as long as it is: then it stands in no list, and votes for that one. The `tally_` numbers are read through
-    `tallies.sums`, which knows whether they are those of this moment.
+    `tallies.sums`, which knows whether they are those of this moment. `severity_rank` (3 is high, 0 none) and `unread` (1 or 0) are
+    worked out by the database, for lists that are sorted by them.
     """
 
     __tablename__ = "feedback_items"
@@ -85,6 +91,10 @@ class Item(Base):
     tally_votes: Mapped[int] = mapped_column(default=0, server_default="0")
     tally_cents: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     tally_ending: Mapped[int] = mapped_column(default=0, server_default="0")
+    severity_rank: Mapped[int] = mapped_column(
+        sa.Computed("CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"), deferred=True
+    )
+    unread: Mapped[int] = mapped_column(sa.Computed("CASE WHEN read_at IS NULL THEN 1 ELSE 0 END"), deferred=True)
 
     product: Mapped[Product] = relationship(lazy="joined")
     release: Mapped[Release | None] = relationship(foreign_keys=[release_id])
@@ -95,7 +105,12 @@ class Item(Base):
     assignee: Mapped[User | None] = relationship(foreign_keys=[assignee_id])
     tags: Mapped[list["Tag"]] = relationship(secondary="feedback_item_tags", order_by="Tag.name")
 
-    __table_args__ = (sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),)
+    __table_args__ = (
+        sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),
+        *(sa.Index(f"ix_feedback_items_all_{column}", column, "id") for column in BOARD_SORTS),
+        *(sa.Index(f"ix_feedback_items_product_{column}", "product_id", column, "id") for column in BOARD_SORTS),
+        *(sa.Index(f"ix_feedback_items_inbox_{column}", "unread", column, "id") for column in INBOX_SORTS),
+    )
 
 
 class Vote(Base):
@@ -119,10 +134,15 @@ class Vote(Base):
 
     contract: Mapped[Contract] = relationship()
     user: Mapped[User] = relationship()
+    copy_of: Mapped["Vote | None"] = relationship(remote_side=[id])
 
     __table_args__ = (
         sa.Index(
             "uq_feedback_votes_live", "item_id", "contract_id", unique=True,
+            sqlite_where=sa.text("withdrawn_at IS NULL"), postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
+        sa.Index(
+            "ix_feedback_votes_of_contract", "contract_id", "item_id",
             sqlite_where=sa.text("withdrawn_at IS NULL"), postgresql_where=sa.text("withdrawn_at IS NULL"),
         ),
     )  # fmt: skip

@@ -10,6 +10,7 @@ It follows each Item that the session writes, deletes included (the listeners at
 transaction. Whoever changes the text of items by a bulk statement calls `reindex` after it.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -162,7 +163,7 @@ def _score(found: dict[str, list[int]]) -> dict[int, float]:
 
 def _weight(number: int) -> float:
     """What a word tells that stands in so many of the items looked at."""
-    return 1 / (1 + number) ** 0.5
+    return 1 / math.sqrt(1 + number)
 
 
 def _likeness(item: Item, weights: dict[str, float]) -> float:
@@ -179,7 +180,7 @@ def reindex(item_ids: Collection[int]) -> None:
     db.session.flush()
     unindex(db.session.connection(), item_ids)
     texts = sa.select(Item.id, Item.product_id, Item.title, Item.body).where(Item.id.in_(item_ids))
-    index(db.session.connection(), [tuple(row) for row in db.session.execute(texts)])
+    index(db.session.connection(), [(item_id, product_id, title, body) for item_id, product_id, title, body in db.session.execute(texts)])
 
 
 def index(connection: sa.Connection, texts: Sequence[tuple[int, int, str, str]]) -> None:

@@ -10,27 +10,33 @@ import sqlalchemy as sa
 from portal.account.entitlements import live_contracts
 from portal.account.models import Contract
 from portal.database import db, insert
+from portal.feedback import followers, tallies
 from portal.feedback.access import Viewer, find_item
+from portal.feedback.groups import hold
 from portal.feedback.models import Item, Vote
 
 
 def cast(viewer: Viewer, item_id: int, *, now: datetime) -> None:
-    """Give the vote of the viewer's contract to an item. Giving it again changes nothing.
+    """Give the vote of the viewer's contract to an item, or to the one that it was merged into. Giving it again changes nothing.
 
+    Who votes follows the item from then on, unless they have said no to that.
     Raises NotFound for an item the viewer cannot see, Conflict for those who only read.
     """
     item = find_item(viewer, item_id)
-    add(item.id, viewer.voting_contract(item.product_id), viewer.person.id, now=now)
+    add(hold(item.id), viewer.voting_contract(item.product_id), viewer.person.id, now=now)
+    followers.start(item.id, viewer.person.id, now=now)
 
 
 def withdraw(viewer: Viewer, item_id: int, *, now: datetime) -> None:
     """Take the vote of the viewer's contract back, whichever contact gave it. Raises what `cast` raises."""
     item = find_item(viewer, item_id)
+    held = hold(item.id)
     db.session.execute(
         sa.update(Vote)
-        .where(Vote.item_id == item.id, Vote.contract_id == viewer.voting_contract(item.product_id), Vote.withdrawn_at.is_(None))
+        .where(Vote.item_id == held, Vote.contract_id == viewer.voting_contract(item.product_id), Vote.withdrawn_at.is_(None))
         .values(withdrawn_at=now)
     )
+    tallies.recount([held])
 
 
 def add(item_id: int, contract_id: int, user_id: int, *, now: datetime) -> None:
@@ -40,6 +46,7 @@ def add(item_id: int, contract_id: int, user_id: int, *, now: datetime) -> None:
         .values(item_id=item_id, contract_id=contract_id, user_id=user_id, created_at=now)
         .on_conflict_do_nothing(index_elements=["item_id", "contract_id"], index_where=sa.text("withdrawn_at IS NULL"))
     )
+    tallies.recount([item_id])
 
 
 def counting(now: datetime) -> sa.ColumnElement[bool]:
@@ -49,7 +56,7 @@ def counting(now: datetime) -> sa.ColumnElement[bool]:
 
 def count_of_item(now: datetime) -> sa.ColumnElement[int]:
     """The number of contracts that vote for an Item, as a column."""
-    return sa.select(sa.func.count()).select_from(Vote).where(Vote.item_id == Item.id, counting(now)).correlate(Item).scalar_subquery()
+    return tallies.sums(now).votes
 
 
 def is_ours(viewer: Viewer) -> sa.ColumnElement[bool]:
