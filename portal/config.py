@@ -40,6 +40,7 @@ STORAGE_URL_IS = (
 # What files of feedback can be told to be, by their bytes (portal/feedback/attachments.py).
 ATTACHMENT_TYPES = frozenset({"7z", "gif", "gz", "jpg", "mp4", "pdf", "png", "text", "webm", "webp", "zip"})
 ANY_TYPE = "any"
+REQUIRED, OPTIONAL = "required", "optional"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -92,7 +93,7 @@ class Settings:
     public_url: str = _setting(
         "http://127.0.0.1:8000", "Address people reach the portal at. Links in mails are built on it, whatever the Host header says."
     )
-    secret_key: str = _setting("", "At least 32 random characters. Signs cookies and the links in mails; keep it when you move the portal.")
+    secret_key: str = _setting("", "At least 32 random characters. Signs cookies and the links in mails, and encrypts the secrets of authenticator apps; keep it when you move the portal.")
     vendor_name: str = _setting("Your company", "Name of the vendor, as shown on pages and in mails.")
     portal_name: str = _setting("Portal", "Name of the portal, as shown beside the vendor's.")
     vendor_address: str = _setting("", "Postal address at the foot of each mail; many countries ask for one.")
@@ -123,7 +124,7 @@ class Settings:
     minisign_password_file: str = _setting("", "File that holds the password of that key. Empty: the key has none.")
     web_host: str = _setting("127.0.0.1", "Address `portal serve` listens on.")
     web_port: int = _setting(8000, "Port `portal serve` listens on.")
-    web_processes: int = _setting(1, "Web processes of `portal serve`. More than one needs RATE_LIMIT_URL.", at_least=1)
+    web_processes: int = _setting(1, "Web processes of `portal serve`.", at_least=1)
     web_threads: int = _setting(256, "Threads per web process; each download or page takes one while it runs.", at_least=1)
     max_downloads: int = _setting(
         0, "Downloads a web process sends at a time; it must be below WEB_THREADS. 0: four fifths of WEB_THREADS.", at_least=0
@@ -157,12 +158,21 @@ class Settings:
     )
     session_idle_hours: int = _setting(12, "Hours without a request after which a session ends.", at_least=1)
     session_days: int = _setting(14, "Days after which a session ends in any case.", at_least=1)
+    staff_second_factor: str = _setting(
+        "",
+        "Whether staff can do nothing before they have set up a second factor: required or optional. Empty: required where PUBLIC_URL is https://, optional on this machine alone.",
+    )
     renewal_url: str = _setting(
         "",
         "Address of the shop where contracts are renewed; {contract} in it stands for the contract's number. "
         "Empty: contacts ask the account managers on the contract's page.",
     )
     invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
+    download_address_days: int = _setting(30, "Days for which the network address of a download is kept. 0: it is not noted at all.", at_least=0)
+    audit_address_days: int = _setting(180, "Days for which the network addresses in the audit log are kept. 0: they are not noted at all.", at_least=0)
+    audit_days: int = _setting(0, "Days after which events of the audit log are deleted. 0: they are kept for good.", at_least=0)
+    mail_body_days: int = _setting(180, "Days after a notice was made for which the text that was mailed is kept. 0: it is kept for good.", at_least=0)
+    delivery_address_days: int = _setting(365, "Days for which a settled delivery keeps the name and address it went to. 0: they are kept for good.", at_least=0)
     trusted_hosts: str = _setting(
         "",
         "Host names the portal answers to besides that of PUBLIC_URL and of this machine (localhost), with spaces between. Others are refused, but for health checks.",
@@ -242,6 +252,10 @@ class Settings:
     def session_cookie_name(self) -> str:
         """Name of the session's cookie; on https one that no other host, and no page without https, can have set."""
         return "__Host-portal" if self.is_https else "portal"
+
+    @property
+    def staff_needs_second_factor(self) -> bool:
+        return self.is_https if not self.staff_second_factor else self.staff_second_factor == REQUIRED
 
     @property
     def base_url(self) -> str:
@@ -394,6 +408,8 @@ class Settings:
             raise ConfigurationError(
                 f"FEEDBACK_ATTACHMENT_TYPES is {self.feedback_attachment_types!r}; name some of {', '.join(sorted(ATTACHMENT_TYPES))}, or any alone."
             )
+        if self.staff_second_factor not in {"", REQUIRED, OPTIONAL}:
+            raise ConfigurationError(f"STAFF_SECOND_FACTOR is {self.staff_second_factor!r}; it must be {REQUIRED}, {OPTIONAL} or empty.")
         try:
             ZoneInfo(self.default_time_zone)
         except (KeyError, ValueError, OSError):

@@ -14,7 +14,7 @@ from portal import audit
 from portal.account.models import Contact, Organization, Role, User, roles_users
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid
-from portal.notices import subscriptions
+from portal.notices import subscriptions, suppression
 from portal.notices.models import OPEN_STATES, Delivery
 from portal.text import clean_address, clean_line
 
@@ -51,6 +51,16 @@ def find_person(address: str) -> User | None:
     return db.session.scalar(sa.select(User).where(User.email == address))
 
 
+def find_active(user_id: int) -> User | None:
+    """Return the person with this id, or None if there is none or the account is closed."""
+    return db.session.scalar(sa.select(User).where(User.id == user_id, User.active.is_(True)))
+
+
+def find_by_uniquifier(uniquifier: str) -> User | None:
+    """Return the person whom cookies and signed links call `uniquifier`, or None if nobody is called so, or the account is closed."""
+    return db.session.scalar(sa.select(User).where(User.fs_uniquifier == uniquifier, User.active.is_(True)))
+
+
 def find_or_add_person(email: str, name: str, organization: Organization | None, *, now: datetime) -> User:
     """Return the person with this address, added if unknown. A known person keeps name and organisation if they have them.
 
@@ -64,6 +74,7 @@ def find_or_add_person(email: str, name: str, organization: Organization | None,
         person = User(email=address, name=name, organization=organization, fs_uniquifier=uuid.uuid4().hex, active=True, created_at=now)
         db.session.add(person)
         _flush_address(address)
+        suppression.recall(address, now=now)
     if person.provisional:
         person.name, person.provisional = name, False
     person.name = person.name or name
@@ -127,16 +138,20 @@ def account_managers() -> sa.Select[int, str, str]:
     return sa.select(User.id, User.email, User.name).where(User.active.is_(True), User.id.in_(holders))
 
 
-def change_address(person: User, address: str) -> None:
+def change_address(person: User, address: str, *, confirmed: bool = False) -> None:
     """Give a person another (normalised, unknown) address: waiting mail follows, links sent to the old one die, and what was
-    confirmed there is forgotten."""
-    person.email = address
+    confirmed there is forgotten, unless the person has `confirmed` that the new one is theirs as well.
+
+    Raises Conflict if somebody else has the address.
+    """
+    before, person.email = person.email, address
     person.fs_uniquifier = uuid.uuid4().hex
     _flush_address(address)
-    subscriptions.forget_confirmed(person.id)
+    if not confirmed:
+        subscriptions.forget_confirmed(person.id)
     db.session.execute(
         sa.update(Delivery)
-        .where(Delivery.user_id == person.id, Delivery.state.in_(OPEN_STATES))
+        .where(Delivery.user_id == person.id, Delivery.address == before, Delivery.state.in_(OPEN_STATES))
         .values(address=address, domain=address.rpartition("@")[2])
     )
 
