@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal import checks, config, database, rate_counts, storage
+from portal import checks, config, database, storage
 from portal.account import (
     circles,
     contract_views,
@@ -25,6 +25,7 @@ from portal.account import (
     seat_news,
     session_cookie,
     signing_in,
+    security_mail,
     team_staff,
 )
 from portal.account import staff as account_staff
@@ -58,7 +59,7 @@ from portal.releases import audience as release_audience
 from portal.releases import builds, capacity, feed_views, followups, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import bearer, errors, filters, frame, guards, headers, health, icons, origin, urls
+from portal.web import bearer, errors, filters, frame, guards, headers, health, hosts, icons, origin, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -169,6 +170,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter.init_app(app)
     bootstrap.init_app(app)
     signing_in.init_app(app, settings)
+    hosts.init_app(app, settings)
     factor_sign_in_views.init_app(app)
     session_cookie.init_app(app, settings)
 
@@ -201,7 +203,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "WTF_CSRF_TIME_LIMIT": None,
         "BOOTSTRAP_SERVE_LOCAL": True,
         "SEND_FILE_MAX_AGE_DEFAULT": 3600,
-        "RATELIMIT_STORAGE_URI": settings.rate_limit_url or f"{rate_counts.SCHEME}://",
+        "RATELIMIT_STORAGE_URI": settings.rate_limit_url,
         **smtp.flask_mail_config(settings),
     }
 

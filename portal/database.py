@@ -218,6 +218,22 @@ def after_commit(callback: Callable[[], None]) -> None:
         callbacks.append(callback)
 
 
+@contextmanager
+def aside(*, reads: bool = False) -> Iterator[sa.Connection]:
+    """Run the block in a short transaction of its own, beside the session's, for what must be counted whatever becomes of the request.
+
+    Not to be used while this thread's session has written: on SQLite each would wait for the other. Raises Busy as `transaction` does.
+    """
+    try:
+        with db.engine.connect() as connection:
+            if not reads:
+                connection = connection.execution_options(**_BEGIN_IMMEDIATE)
+            with connection.begin():
+                yield connection
+    except NO_ANSWER as error:
+        raise Busy("The database did not answer in time, so nothing was done. Wait a few seconds, then try again.") from error
+
+
 def _run_after_commit(session: Session) -> None:
     for callback in session.info.pop(_AFTER_COMMIT, []):
         try:

@@ -12,7 +12,7 @@ import click
 from flask.cli import AppGroup
 
 from portal import clock
-from portal.account import contacts, contracts, directory, imports, opt_in, people, signing_in
+from portal.account import contacts, contracts, directory, imports, opt_in, people, security_mail, signing_in
 from portal.account.models import Contact, Contract
 from portal.config import current_settings
 from portal.database import transaction
@@ -46,7 +46,7 @@ def add_staff(email: str, roles: tuple[str, ...], name: str, password_stdin: boo
         if password is not None:
             person.password = signing_in.check_password(password, person)
         elif person.password is None:
-            signing_in.enqueue(signing_in.STAFF_INVITATION, person.id, now=now)
+            security_mail.enqueue(security_mail.STAFF_INVITATION, person.id, now=now)
         address, held, invited = person.email, sorted(person.role_names), person.password is None
     click.echo(f"{address} is staff: {', '.join(held)}.")
     if invited:

@@ -9,9 +9,6 @@ from wtforms.fields import DateField
 from wtforms.validators import DataRequired, InputRequired, Optional
 
 from portal import clock
-from portal.account.signing_in import PASSWORD_LENGTH
-
-PASSWORD_HELP = f"At least {PASSWORD_LENGTH} characters. Several words are easier to remember than symbols."
 
 
 class CivilDateField(DateField):
@@ -72,6 +69,12 @@ class ContactForm(FlaskForm):
 
 class AddressForm(FlaskForm):
     email = EmailField("Right email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
+
+
+class AddressChangeForm(FlaskForm):
+    """A person's own new address."""
+
+    email = EmailField("New email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "email"})
 
 
 class NewContractForm(FlaskForm):

@@ -7,10 +7,11 @@ from flask_security.utils import login_user
 
 from portal import clock
 from portal.account import invitations
-from portal.account.forms import PASSWORD_HELP, AcceptForm, OneButton
+from portal.account.forms import AcceptForm, OneButton
 from portal.account.models import Invitation
 from portal.account.signing_in import check_password
 from portal.database import transaction
+from portal.account.passwords import HELP as PASSWORD_HELP
 from portal.errors import Conflict, Invalid, NotFound
 from portal.web.forms import refuse
 from portal.web.guards import protect, public

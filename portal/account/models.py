@@ -85,7 +85,10 @@ class User(Base, UserMixin):
 
 
 class UserSession(Base):
-    """One sign-in on one device. The session cookie names it by a token; the row decides whether it still counts."""
+    """One sign-in on one device. The session cookie names it by a token; the row decides whether it still counts.
+
+    `confirmed_at` is when the person last proved on it who they are: by signing in, or once more before a risky act.
+    """
 
     __tablename__ = "user_sessions"
 
@@ -94,6 +97,7 @@ class UserSession(Base):
     token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True)
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     device: Mapped[str] = mapped_column(sa.String(200), default="")
 

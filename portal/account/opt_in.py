@@ -74,8 +74,17 @@ def sweep(now: datetime) -> int:
     """
     locked = list(db.session.scalars(_never_confirmed(now).with_for_update(skip_locked=True).limit(BATCH)))
     ids = list(db.session.scalars(_never_confirmed(now).where(User.id.in_(locked)))) if locked else []
-    if not ids:
-        return 0
+    return _forget(ids) if ids else 0
+
+
+def make_way(address: str) -> None:
+    """Forget the person of this (normalised) address who was only ever typed into a public form: somebody has proved it to be theirs."""
+    ids = list(db.session.scalars(_only_typed().where(User.email == address).with_for_update()))
+    if ids:
+        _forget(ids)
+
+
+def _forget(ids: list[int]) -> int:
     theirs = sa.select(Delivery.id).where(Delivery.user_id.in_(ids))
     notices = list(db.session.scalars(sa.select(SubscriptionRequest.notice_id).where(SubscriptionRequest.user_id.in_(ids))))
     run_update(sa.update(Suppression).where(Suppression.delivery_id.in_(theirs)).values(delivery_id=None))
@@ -93,7 +102,10 @@ def _never_confirmed(now: datetime) -> sa.Select[int]:
         .where(sa.or_(Notice.kind != requests.KIND, Delivery.state.in_(OPEN_STATES)))
     )
     return sa.select(User.id).where(
+    return _only_typed().where(sa.not_(open_request), sa.not_(other_mail))
+
+
+def _only_typed() -> sa.Select[int]:
         User.provisional.is_(True), User.password.is_(None), User.organization_id.is_(None),
-        sa.not_(open_request), sa.not_(other_mail),
         User.id.not_in(sa.select(Contact.user_id)), User.id.not_in(sa.select(roles_users.c.user_id)),
     )  # fmt: skip

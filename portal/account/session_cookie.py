@@ -6,20 +6,23 @@ that never asks who is there (static files, icons) costs no query.
 
 import logging
 
-from flask import Flask, g, request, session
+from flask import Flask, Response, after_this_request, g, request, session
 from flask_login import current_user, user_logged_in, user_logged_out
 from flask_security.utils import set_request_attr
 
 from portal import clock
-from portal.account import sessions
+from portal.account import known_devices, sessions
 from portal.account.models import User
 from portal.config import Settings, current_settings
 from portal.database import transaction
 from portal.errors import Busy
+from portal.web import freshness
+from portal.web.client import client_network
 
 log = logging.getLogger(__name__)
 
 SESSION_KEY = "session"
+CSRF_KEY = "csrf_token"
 _NOT_A_PERSON = {"static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready", "health.metrics", "feeds.feed"}
 
 
@@ -38,6 +41,23 @@ def current_token() -> str:
     return str(session.get(SESSION_KEY, ""))
 
 
+def device_token() -> str:
+    """The token of the device this request comes from, by a cookie that outlives sessions; empty for a device we do not know."""
+    return request.cookies.get(_device_cookie(current_settings()), "")
+
+
+def confirm() -> None:
+    """Note that this request's person has just proved once more who they are, for acts that need a fresh sign-in.
+
+    Part of the caller's transaction. The cookie gets a new token, and the copies of the old one are worth nothing.
+    """
+    now = clock.now()
+    renewed = sessions.confirm(current_token(), now=now)
+    if renewed is not None:
+        session[SESSION_KEY] = renewed
+        freshness.remember(now)
+
+
 def current_session_id() -> int | None:
     """The id of this request's session row, None when nobody is signed in."""
     found: int | None = g.get("portal_session_id") if current_user.is_authenticated else None
@@ -52,9 +72,10 @@ def _load(uniquifier: str) -> User | None:
     person, row = found
     g.portal_session_id = row.id
     g.portal_session_due = sessions.is_due(row, now)
+    freshness.remember(row.confirmed_at)
     # Flask-Security's own views ask how and when the person signed in.
     set_request_attr("fs_authn_via", "session")
-    set_request_attr("fs_paa", session.get("fs_paa", 0))
+    set_request_attr("fs_paa", row.confirmed_at.timestamp())
     return person
 
 
@@ -67,7 +88,28 @@ def _begin(app: Flask, user: User, **_: object) -> None:
     now = clock.now()
     if SESSION_KEY in session:
         sessions.end(current_token(), now=now)  # a new sign-in never takes over an old session
+    for kept in (CSRF_KEY, "fs_gexp"):  # nor what somebody may have planted in the browser before it
+        session.pop(kept, None)
+        g.pop(kept, None)
     session[SESSION_KEY] = sessions.begin(user, device=request.user_agent.string, now=now)
+    freshness.remember(now)
+    _remember_device(known_devices.recognise(user, device_token(), user_agent=request.user_agent.string, network=client_network(), now=now))
+
+
+def _remember_device(token: str) -> None:
+    """Let the browser keep its device's token, beyond the session."""
+    settings = current_settings()
+
+    @after_this_request
+    def set_cookie(response: Response) -> Response:
+        response.set_cookie(
+            _device_cookie(settings), token, max_age=known_devices.KEPT, path="/", secure=settings.is_https, httponly=True, samesite="Lax"
+        )
+        return response
+
+
+def _device_cookie(settings: Settings) -> str:
+    return f"{settings.session_cookie_name}-device"
 
 
 def _end(app: Flask, **_: object) -> None:

@@ -43,7 +43,12 @@ def begin(person: User, *, device: str, now: datetime) -> str:
     token = tokens.make_token()
     db.session.add(
         UserSession(
-            user_id=person.id, token_hash=tokens.hash_token(token), created_at=now, last_seen_at=now, device=device[:_DEVICE_LENGTH]
+            user_id=person.id,
+            token_hash=tokens.hash_token(token),
+            created_at=now,
+            last_seen_at=now,
+            confirmed_at=now,
+            device=device[:_DEVICE_LENGTH],
         )
     )
     db.session.flush()
@@ -69,6 +74,22 @@ def touch(session_id: int, *, now: datetime) -> None:
         .values(last_seen_at=now)
         .execution_options(synchronize_session=False)
     )
+
+
+def confirm(token: str, *, now: datetime) -> str | None:
+    """Note that the person has just proved once more who they are, and return the session's new token; None if it has ended.
+
+    The old token is worth nothing from now on (OWASP ASVS 5.0, 7.2.4): a copied cookie does not become fresh with its original.
+    """
+    renewed = tokens.make_token()
+    changed = db.session.execute(
+        sa.update(UserSession)
+        .where(UserSession.token_hash == tokens.hash_token(token), UserSession.ended_at.is_(None))
+        .values(token_hash=tokens.hash_token(renewed), confirmed_at=now, last_seen_at=now)
+        .returning(UserSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    return renewed if changed.first() else None
 
 
 def is_due(session: UserSession, now: datetime) -> bool:

@@ -4,46 +4,46 @@ Like a view, this module is an edge: Flask-Security's views never commit what a 
 hooks they call do it, in a `transaction()` of their own.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import sqlalchemy as sa
 from flask import Flask, request
-from flask_login import current_user
-from flask_security import Security, SQLAlchemyUserDatastore, UserMixin, password_changed, password_reset, views
-from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, ResetPasswordForm, VerifyForm
+from flask_login import current_user, user_logged_in
+from flask_security import Security, SQLAlchemyUserDatastore, password_changed, password_reset
 from flask_security.mail_util import EmailValidateException, MailUtil
 from flask_security.password_util import PasswordUtil
-from flask_security.recoverable import generate_reset_password_token
 from flask_security.utils import get_message, hash_password
-from wtforms import PasswordField
 
 from portal import audit, clock, database
-from portal.account import people, session_cookie, sessions, throttle
+from portal.account import email_changes, known_devices, passwords, people, security_mail, session_cookie, sessions, throttle
 from portal.account.models import Role, User
+from portal.account.security_mail import RESET_HOURS, RESET_PATH
+from portal.account.sign_in_forms import ChangeForm, ConfirmForm, ForgotForm, ResetForm, SignInForm, note_success, try_succeeded
 from portal.config import Settings, current_settings
 from portal.database import db, transaction
 from portal.errors import Invalid
-from portal.extensions import limiter
-from portal.notices import outbox
-from portal.notices.kinds import Due, Kind, register
-from portal.notices.models import Notice
-from portal.web.formatting import exact_time
+from portal.web import limits
 
-PASSWORD_LENGTH = 12
 LONGEST_NORMALISED = 1_000
-RESET_PATH = "/account/password/reset"
-RESET_HOURS = 2
-NOBODY = -1
-RESET = "password_reset"
-CHANGED = "password_changed"
-STAFF_INVITATION = "staff_invitation"
 # Which of our kinds stands for which of Flask-Security's mails.
 KINDS = {
-    "security/email/reset_instructions": RESET,
-    "security/email/reset_notice": CHANGED,
-    "security/email/change_notice": CHANGED,
+    "security/email/reset_instructions": security_mail.RESET,
+    "security/email/reset_notice": security_mail.CHANGED,
+    "security/email/change_notice": security_mail.CHANGED,
+}
+# The count that all failed tries have in common, and the forms whose POST is a try.
+SCOPE = "sign-in"
+TRIES = {
+    "security.login",
+    "security.verify",
+    "security.forgot_password",
+    "security.reset_password",
+    "security.change_password",
+    "invitations.accept",
+    "email_changes.answer",
+    "second_step.ask",
+    "second_step.prove",
+    "second_step.by_passkey",
 }
 
 MESSAGES = {
@@ -62,7 +62,7 @@ MESSAGES = {
     ),
     "PASSWORD_RESET_NO_LOGIN": ("Your new password is saved. Sign in with it.", "success"),
     "PASSWORD_CHANGE": ("Your new password is saved. All other devices were signed out.", "success"),
-    "PASSWORD_INVALID_LENGTH": ("Choose a password of %(length)s characters or more, 128 at most.", "error"),
+    "PASSWORD_INVALID_LENGTH": (f"Choose a password of %(length)s characters or more, {passwords.LONGEST} at most.", "error"),
     "PASSWORD_IS_THE_SAME": ("That is the password you have now. Choose another one.", "error"),
     "PASSWORD_NOT_PROVIDED": ("Enter a password.", "error"),
     "RETYPE_PASSWORD_MISMATCH": ("The two entries differ. Type the new password again.", "error"),
@@ -99,7 +99,7 @@ class OutboxMail(MailUtil):
         """
         person_id = context["user"].id
         with transaction():
-            enqueue(KINDS[template], person_id, now=clock.now())
+            security_mail.enqueue(KINDS[template], person_id, now=clock.now())
 
     def normalize(self, email: str) -> str:
         """Return the address as it is stored. Raises EmailValidateException for what is no address."""
@@ -113,121 +113,70 @@ class OutboxMail(MailUtil):
 
 
 class Passwords(PasswordUtil):
-    """Normalises what people type (NIST SP 800-63B, 3.1.1.2), unless it is so long that doing so would keep a processor busy."""
+    """Says what a good password is, and normalises what people type (NIST SP 800-63B, 3.1.1.2), unless it is so long that doing so
+    would keep a processor busy."""
 
     def normalize(self, password: str) -> str:
         return super().normalize(password) if len(password) <= LONGEST_NORMALISED else password
+
+    def validate(self, password: str, is_register: bool, **who: Any) -> tuple[list[str] | None, str]:
+        """Return what is wrong with a new password (None: nothing), and the password as it is to be hashed."""
+        errors, normalized = super().validate(password, is_register, **who)
+        if errors:
+            return errors, normalized
+        weakness = passwords.weakness(normalized, passwords.surroundings(who.get("user")))
+        return [weakness] if weakness else None, normalized
 
 
 security = Security(mail_util_cls=OutboxMail, password_util_cls=Passwords)
 
 
-class SignInForm(LoginForm):
-    """The sign-in form, with failures counted, and no cookie that outlives the session."""
-
-    remember: Any = None  # takes the field out of the form
-
-    def validate(self, **options: Any) -> bool:
-        matches = bool(super().validate(**options))
-        return _settle(self.user, self.password, matches=matches)
-
-
-def _settle(person: UserMixin | None, field: PasswordField, *, matches: bool = False) -> bool:
-    """Count a wrong password, or admit a right one: say whether it counts, which no password does while the lock lasts.
-
-    A field left empty was no guess. The answer to a locked account is the answer to a wrong password.
-    """
-    if not field.data:
-        return False
-    now = clock.now()
-    with transaction():
-        admitted = matches and person is not None and throttle.admit(person.id, now=now)
-        if not admitted:
-            throttle.count_failure(person.id if person else None, current_settings(), now=now)
-    if matches and not admitted:
-        field.errors = [get_message("INVALID_PASSWORD")[0]]
-    return admitted
-
-
-class ConfirmForm(VerifyForm):
-    """Asks a signed-in person for the password again; wrong answers count as they do at sign-in."""
-
-    def validate(self, **options: Any) -> bool:
-        return _settle(self.user, self.password, matches=bool(super().validate(**options)))
-
-
-class ChangeForm(ChangePasswordForm):
-    """Changing the password; a wrong current one counts as it does at sign-in."""
-
-    def validate(self, **options: Any) -> bool:
-        fine = bool(super().validate(**options))
-        wrong = get_message("INVALID_PASSWORD")[0] in self.password.errors
-        return _settle(current_user, self.password, matches=True) if fine else _settle(current_user, self.password) if wrong else False
-
-
-class ResetForm(ResetPasswordForm):
-    """Choosing a new password by a link from a mail; the link is worth nothing once the account is closed."""
-
-    def validate(self, **options: Any) -> bool:
-        if self.user is not None and not self.user.active:
-            self.password.errors = [get_message("DISABLED_ACCOUNT")[0]]
-            return False
-        return bool(super().validate(**options))
-
-
-class ForgotForm(ForgotPasswordForm):
-    """The "forgot" form, doing the same work whether or not the address has an account.
-
-    An address that was only typed into a public form is no account: a stranger could have two kinds of mail sent to it.
-    """
-
-    def validate(self, **options: Any) -> bool:
-        known = bool(super().validate(**options)) and isinstance(self.user, User) and not self.user.provisional
-        now = clock.now()
-        if known:
-            hash_password("not-a-password")  # the view does this for unknown addresses
-        else:
-            with transaction() as session:
-                session.delete(enqueue(RESET, NOBODY, now=now))  # the mail for known ones is written, too
-        with transaction():
-            user_id = self.user.id if known and self.user else None
-            audit.record("password.reset_asked", subject_type="user", subject_id=user_id, actor=None, now=now)
-        return known
-
-
-def enqueue(kind: str, person_id: int, *, now: datetime) -> Notice:
-    """Put a mail of this module's `kind` to one person into the outbox."""
-    person = sa.select(User.id, User.email, User.name).where(User.id == person_id)
-    return outbox.enqueue(kind, person, context={}, now=now)
-
-
 def check_password(password: str, person: User) -> str:
-    """Return the hash of a new password. Raises Invalid (field `password`) for one that is too short."""
+    """Return the hash of a new password. Raises Invalid (field `password`) for one that is too short, or easy to guess."""
     errors, normalized = security.password_util.validate(password, False, user=person)
     if errors:
         raise Invalid(str(errors[0]), "password")
     return str(hash_password(normalized))
 
 
-def _sign_in_limit() -> str:
-    return current_settings().sign_in_limit
+def _is_try() -> bool:
+    return request.method == "POST" and request.endpoint in TRIES
 
 
-# Wrapped once per process, since the limiter remembers each wrapping; what the limit is, is asked at each request.
-_by_address = limiter.limit(_sign_in_limit, methods=["POST"])
-_LIMITED = {
-    "security.login": _by_address(views.login),
-    "security.verify": _by_address(views.verify),
-    "security.forgot_password": _by_address(views.forgot_password),
-    "security.reset_password": _by_address(views.reset_password),
-    "security.change_password": _by_address(views.change_password),
-}
+def _count_try() -> None:
+    """Count a try before it is made, whoever it is for; refuse it when its address, or all together, have made too many.
+
+    Ends the request with 429 then. What succeeds is given back when the answer is ready.
+    """
+    if not _is_try():
+        return
+    settings = current_settings()
+    if not limits.take(SCOPE, settings.sign_in_limit):
+        raise limits.refuse("Too many tries", *_wait(settings.sign_in_limit, None))
+    if limits.is_spent(SCOPE, settings.sign_in_limit_overall, limits.EVERYBODY) and not _is_known_here():
+        raise limits.refuse("Too many tries", *_wait(settings.sign_in_limit_overall, limits.EVERYBODY))
+    limits.take(SCOPE, settings.sign_in_limit_overall, limits.EVERYBODY)
 
 
-@limiter.request_filter
-def _is_unlimited() -> bool:
-    """Let the limiter pass every other request at once: it would look for limits of a page that has none."""
-    return request.endpoint not in _LIMITED
+def _is_known_here() -> bool:
+    """Whether this device was used before by whoever is signing in: guessers cannot keep its people out."""
+    if current_user.is_authenticated:
+        return True
+    email = request.form.get("email")
+    return known_devices.is_known(session_cookie.device_token(), email if email is None else _identity(email) or "")
+
+
+def _wait(limit: str, who: str | None) -> tuple[str, int]:
+    seconds = limits.seconds_left(SCOPE, limit, who)
+    return f"So many failed that we take no more for now. Wait {seconds} seconds, then try again.", seconds
+
+
+def _give_back(response: Any) -> Any:
+    if _is_try() and try_succeeded():
+        settings = current_settings()
+        limits.give_back(SCOPE, settings.sign_in_limit)
+        limits.give_back(SCOPE, settings.sign_in_limit_overall, limits.EVERYBODY)
+    return response
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -240,10 +189,14 @@ def init_app(app: Flask, settings: Settings) -> None:
     )  # fmt: skip
     security.principal.identity_loaders.clear()  # guards ask who is there; files and health checks need not look it up
     security.want_json(lambda request: False)
-    app.view_functions.update(_LIMITED)
+    app.before_request(_count_try)
+    app.after_request(_give_back)
     security.login_context_processor(_lock_rules)
+    for explains in (security.change_password_context_processor, security.reset_password_context_processor):
+        explains(lambda: {"password_help": passwords.HELP})
     password_changed.connect(_after_change, app)
     password_reset.connect(_after_reset, app)
+    user_logged_in.connect(_after_sign_in, app)
 
 
 def flask_config(settings: Settings) -> dict[str, object]:
@@ -259,7 +212,7 @@ def flask_config(settings: Settings) -> dict[str, object]:
         # take ten times as long as all the rest of "forgot password", and so tell accounts from unknown addresses.
         "SECURITY_HASHING_SCHEMES": ["hex_sha256"],
         "SECURITY_DEPRECATED_HASHING_SCHEMES": [],
-        "SECURITY_PASSWORD_LENGTH_MIN": PASSWORD_LENGTH,
+        "SECURITY_PASSWORD_LENGTH_MIN": passwords.SHORTEST,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,
         "SECURITY_USER_IDENTITY_ATTRIBUTES": [{"email": {"mapper": _identity, "case_insensitive": False}}],
         "SECURITY_LOGIN_URL": "/sign-in",
@@ -275,6 +228,9 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECURITY_POST_CHANGE_VIEW": "account.security",
         "SECURITY_VERIFY_URL": "/account/verify",
         "SECURITY_POST_VERIFY_VIEW": "account.security",
+        # The session's row says when its person last confirmed who they are; no grace is kept in the cookie.
+        "SECURITY_FRESHNESS": timedelta(minutes=settings.fresh_sign_in_minutes),
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(0),
         "SECURITY_API_ENABLED_METHODS": ["session"],
         "SECURITY_STATIC_FOLDER": None,
         # Names without values. Flask-Security's own default says True, which Werkzeug writes out: "no-store=True" says nothing.
@@ -304,11 +260,16 @@ def _lock_rules() -> dict[str, object]:
     return {"lock_minutes": settings.sign_in_lock_minutes, "lock_failures": settings.sign_in_failures}
 
 
+def _after_sign_in(app: Flask, user: User, **_: object) -> None:
+    note_success()
+
+
 def _after_change(app: Flask, user: User, **_: object) -> None:
-    """Flask-Security has signed this device in anew; all others are out."""
+    """Flask-Security has signed this device in anew; all others are out, and nobody else's wish for another address counts."""
     now = clock.now()
     with transaction():
         sessions.end_others(user, session_cookie.current_token(), now=now)
+        email_changes.cancel_open(user.id, now=now)
         audit.record("password.changed", subject_type="user", subject_id=user.id, actor=user, now=now)
 
 
@@ -317,30 +278,6 @@ def _after_reset(app: Flask, user: User, **_: object) -> None:
     with transaction():
         sessions.end_all(user, now=now)
         throttle.unlock(user.id)
+        email_changes.cancel_open(user.id, now=now)
         audit.record("password.reset", subject_type="user", subject_id=user.id, actor=user, now=now)
-
-
-def _reset_link(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
-    """The link that lets the reader choose a password, made at this second."""
-    person = db.session.get_one(User, delivery.user_id)
-    token = generate_reset_password_token(person)  # type: ignore[no-untyped-call]
-    return {"reset_url": f"{current_settings().base_url}{RESET_PATH}/{token}"}
-
-
-def _reset_shared(notice: Notice) -> Mapping[str, Any]:
-    return {"reset_hours": RESET_HOURS}
-
-
-def _about_password(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
-    """When the password was changed, on the reader's clock, and where to reset it."""
-    person = db.session.get_one(User, delivery.user_id)
-    settings = current_settings()
-    zone = person.time_zone or settings.default_time_zone
-    return {"changed": exact_time(notice.created_at, zone), "forgot_url": f"{settings.base_url}{RESET_PATH}"}
-
-
-def register_kinds() -> None:
-    """Make this module's kinds of notices known."""
-    register(Kind(RESET, label="Password reset", shared=_reset_shared, personal=_reset_link))
-    register(Kind(STAFF_INVITATION, label="Invitation of staff", shared=_reset_shared, personal=_reset_link))
-    register(Kind(CHANGED, label="Password changed", personal=_about_password))
+    note_success()

@@ -5,9 +5,10 @@ from typing import NamedTuple
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from flask_security.utils import logout_user
 
 from portal import clock
-from portal.account import access_tokens, people, sessions
+from portal.account import access_tokens, email_changes, people, sessions
 from portal.account.devices import describe
 from portal.account.forms import FeedForm, ProfileForm, TokenForm
 from portal.account.models import TokenPurpose, User
@@ -16,6 +17,7 @@ from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import PortalError
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, signed_in
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -96,10 +98,13 @@ def _security_page(
         tokens=[token for token in alive if token.purpose is TokenPurpose.DOWNLOAD],
         feeds=[token for token in alive if token.purpose is TokenPurpose.FEED],
         settings=current_settings(),
+        person=person(),
+        waiting=email_changes.pending(person(), clock.now()),
     )
 
 
 @blueprint.post(f"/security/sessions/<{ID}:session_id>/end")
+@needs_fresh_sign_in
 def end_session(session_id: int) -> ResponseReturnValue:
     with transaction():
         sessions.end_one(person(), session_id, now=clock.now())
@@ -107,7 +112,18 @@ def end_session(session_id: int) -> ResponseReturnValue:
     return redirect(url_for("account.security"))
 
 
+@blueprint.post("/security/sessions/end-all")
+@needs_fresh_sign_in
+def end_all_sessions() -> ResponseReturnValue:
+    with transaction():
+        sessions.end_all(person(), now=clock.now())
+    logout_user()
+    flash("You are signed out everywhere.", "success")
+    return redirect(url_for("security.login"))
+
+
 @blueprint.post("/security/sessions/end-others")
+@needs_fresh_sign_in
 def end_other_sessions() -> ResponseReturnValue:
     with transaction():
         ended = sessions.end_others(person(), current_token(), now=clock.now())
@@ -119,6 +135,7 @@ def end_other_sessions() -> ResponseReturnValue:
 
 
 @blueprint.post("/security/tokens")
+@needs_fresh_sign_in
 def create_token() -> ResponseReturnValue:
     """Make a download token, and show it on the very answer: it can never be shown again."""
     form = _token_form()
@@ -135,6 +152,7 @@ def create_token() -> ResponseReturnValue:
 
 
 @blueprint.post("/security/feeds")
+@needs_fresh_sign_in
 def create_feed() -> ResponseReturnValue:
     """Make a private feed for a seat, and show its addresses on the very answer: they can never be shown again."""
     form = _feed_form()

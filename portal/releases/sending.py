@@ -30,6 +30,7 @@ from portal.database import release_connection, transaction
 from portal.releases import capacity, downloads
 from portal.releases.models import Build
 from portal.web import errors, wrong_tokens
+from portal.web.client import client_network
 from portal.web.file_part import Blocks, FilePart, FileWrapper, OnEnd
 from portal.web.ranges import Span, Unsatisfiable, if_range_holds, parse_range
 
@@ -225,7 +226,7 @@ def _redirect(link: str) -> Response:
 def _take_slot(caller: Caller, user_id: int | None) -> capacity.Slot:
     """Take a slot for a download that the portal sends itself, or end the request with 503 and when to try again."""
     try:
-        slot = capacity.slots().take(request.remote_addr if user_id is None else user_id)
+        slot = capacity.slots().take(client_network() if user_id is None else user_id)
     except capacity.Full as full:
         if full.own:
             title, message = "You have many downloads running", "Let one of them end, then start this one again."

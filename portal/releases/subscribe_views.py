@@ -1,22 +1,19 @@
 """Anybody asks to be mailed about a product's releases. A click in the mail confirms it (double opt-in)."""
 
-from flask import Blueprint, make_response, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from flask_limiter.util import get_remote_address
 from flask_login import current_user
-from limits import parse_many
 
 from portal import clock
 from portal.account import opt_in
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
-from portal.extensions import limiter
 from portal.notices import requests
 from portal.notices.forms import SubscribeForm
 from portal.notices.topics import WORDS, in_words
 from portal.products.catalog import find_product
-from portal.web import errors
+from portal.web import limits
 from portal.web.forms import refuse
 from portal.web.guards import protect, public
 
@@ -32,7 +29,7 @@ def ask(product: str) -> ResponseReturnValue:
     found = find_product(product)
     form = SubscribeForm(data={"email": current_user.email} if current_user.is_authenticated else None)
     if form.validate_on_submit():
-        if not _may_ask():
+        if not limits.take(_SCOPE, current_settings().subscribe_limit):
             return _too_many()
         topics = form.topics()
         try:
@@ -46,18 +43,11 @@ def ask(product: str) -> ResponseReturnValue:
     return render_template("releases/subscribe.html", product=found, form=form, words=WORDS), 400 if form.errors else 200
 
 
-def _may_ask() -> bool:
-    """Count one address entered by this client. False if SUBSCRIBE_LIMIT was reached before."""
-    counted = [limiter.limiter.hit(limit, _SCOPE, get_remote_address()) for limit in parse_many(current_settings().subscribe_limit)]
-    return all(counted)
-
-
 def _too_many() -> ResponseReturnValue:
-    seconds = max(limit.get_expiry() for limit in parse_many(current_settings().subscribe_limit))
+    """More addresses were entered by this client than SUBSCRIBE_LIMIT allows."""
+    seconds = limits.seconds_left(_SCOPE, current_settings().subscribe_limit)
     message = (
         "So many addresses were entered from your network that we wait before we write to more. "
         f"Try again in {max(1, seconds // 60)} minutes."
     )
-    response = make_response(errors.page(429, title="Too many addresses", message=message))
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    return limits.too_many("Too many addresses", message, seconds)

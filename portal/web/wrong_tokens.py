@@ -7,22 +7,20 @@ count: ten parallel ranges of a download, or a feed that is fetched each minute,
 from http import HTTPStatus
 
 from flask import Response
-from flask_limiter.util import get_remote_address
-from limits import RateLimitItem, parse_many
 from werkzeug.exceptions import HTTPException
 
 from portal.config import current_settings
-from portal.extensions import limiter
+from portal.web import limits
 
 _SCOPE = "wrong token"
 
 
 def refuse_if_too_many() -> None:
     """End the request with 429, in plain text, while this address has given as many wrong tokens as TOKEN_LIMIT allows."""
-    reached = [limit for limit in _limits() if not limiter.limiter.test(limit, _SCOPE, get_remote_address())]
-    if not reached:
+    allowed = current_settings().token_limit
+    if not limits.is_spent(_SCOPE, allowed):
         return
-    seconds = max(limit.get_expiry() for limit in reached)
+    seconds = limits.seconds_left(_SCOPE, allowed)
     sentence = f"Too many wrong tokens came from this address. Wait {seconds} seconds, then send one that is valid.\n"
     refusal = Response(sentence, HTTPStatus.TOO_MANY_REQUESTS, content_type="text/plain; charset=utf-8")
     refusal.headers["Retry-After"] = str(seconds)
@@ -32,9 +30,4 @@ def refuse_if_too_many() -> None:
 
 def count() -> None:
     """Count one wrong token against this address."""
-    for limit in _limits():
-        limiter.limiter.hit(limit, _SCOPE, get_remote_address())
-
-
-def _limits() -> list[RateLimitItem]:
-    return parse_many(current_settings().token_limit)
+    limits.take(_SCOPE, current_settings().token_limit)

@@ -24,10 +24,12 @@ WRONG = "not the right one at all"
 def test_the_right_password_leads_home_and_sets_a_careful_cookie(app: Flask, cast: Cast, client: FlaskClient) -> None:
     answer = try_password(client, f" {cast.alice.upper()} ", PASSWORD)
     assert (answer.status_code, answer.location) == (302, "/")
-    cookie = answer.headers["Set-Cookie"]
-    assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    assert "Expires" not in cookie
+    cookies = dict(cookie.split("=", 1) for cookie in answer.headers.getlist("Set-Cookie"))
+    assert set(cookies) == {"portal", "portal-device"}
+    for cookie in cookies.values():
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+    assert "Expires" not in cookies["portal"]
 
 
 @pytest.mark.parametrize(

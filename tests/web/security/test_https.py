@@ -37,10 +37,12 @@ def sign_in_form(client: FlaskClient) -> dict[str, str]:
 def test_the_cookie_goes_nowhere_else(served: Flask) -> None:
     client = served.test_client()
     answer = client.post("/sign-in", base_url=ORIGIN, data=sign_in_form(client), headers={"Referer": f"{ORIGIN}/sign-in"})
-    name, *attributes = answer.headers["Set-Cookie"].split("; ")
     assert answer.status_code == 302
-    assert name.startswith("__Host-portal=")
-    assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"]
+    cookies = {cookie.partition("=")[0]: cookie.split("; ")[1:] for cookie in answer.headers.getlist("Set-Cookie")}
+    assert sorted(cookies) == ["__Host-portal", "__Host-portal-device"]
+    for attributes in cookies.values():
+        assert {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"} <= set(attributes)
+        assert not any(attribute.startswith("Domain") for attribute in attributes)
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=31536000")
 
 

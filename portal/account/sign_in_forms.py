@@ -1,0 +1,116 @@
+"""Flask-Security's forms, with failures counted, and with the same work done whether or not an account exists.
+
+Like a view, this module is an edge: Flask-Security's views never commit what a refused or "forgot" request writes, so these forms do
+it, in a `transaction()` of their own.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import g
+from flask_login import current_user
+from flask_security import UserMixin
+from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, ResetPasswordForm, VerifyForm
+from flask_security.utils import get_message, hash_password
+from wtforms import PasswordField
+
+from portal import audit, clock
+from portal.account import security_mail, session_cookie, throttle
+from portal.account.models import User
+from portal.config import current_settings
+from portal.database import transaction
+
+# Mails with a link to choose a password that one account gets within RESET_WINDOW, whoever asks for them.
+MOST_RESETS = 5
+RESET_WINDOW = timedelta(hours=1)
+
+
+class SignInForm(LoginForm):
+    """The sign-in form, with failures counted, and no cookie that outlives the session."""
+
+    remember: Any = None  # takes the field out of the form
+
+    def validate(self, **options: Any) -> bool:
+        matches = bool(super().validate(**options))
+        return settle(self.user, self.password, matches=matches)
+
+
+class ConfirmForm(VerifyForm):
+    """Asks a signed-in person for the password again; wrong answers count as they do at sign-in."""
+
+    def validate(self, **options: Any) -> bool:
+        admitted = settle(self.user, self.password, matches=bool(super().validate(**options)))
+        if admitted:
+            with transaction():
+                session_cookie.confirm()
+        return admitted
+
+
+class ChangeForm(ChangePasswordForm):
+    """Changing the password; a wrong current one counts as it does at sign-in."""
+
+    def validate(self, **options: Any) -> bool:
+        fine = bool(super().validate(**options))
+        wrong = get_message("INVALID_PASSWORD")[0] in self.password.errors
+        return settle(current_user, self.password, matches=True) if fine else settle(current_user, self.password) if wrong else False
+
+
+class ResetForm(ResetPasswordForm):
+    """Choosing a new password by a link from a mail; the link is worth nothing once the account is closed."""
+
+    def validate(self, **options: Any) -> bool:
+        if self.user is not None and not self.user.active:
+            self.password.errors = [get_message("DISABLED_ACCOUNT")[0]]
+            return False
+        return bool(super().validate(**options))
+
+
+class ForgotForm(ForgotPasswordForm):
+    """The "forgot" form, doing the same work whether or not the address has an account.
+
+    An address that was only typed into a public form is no account: a stranger could have two kinds of mail sent to it. Nor does an
+    account get more than MOST_RESETS mails within RESET_WINDOW: the answer says nothing of that either.
+    """
+
+    def validate(self, **options: Any) -> bool:
+        known = bool(super().validate(**options)) and isinstance(self.user, User) and not self.user.provisional
+        now = clock.now()
+        sent = security_mail.resets_since(self.user.id if known and self.user else security_mail.NOBODY, now - RESET_WINDOW)
+        mailed = known and sent < MOST_RESETS
+        if mailed:
+            hash_password("not-a-password")  # the view does this for unknown addresses
+        else:
+            with transaction() as session:
+                session.delete(security_mail.enqueue(security_mail.RESET, security_mail.NOBODY, now=now))  # as for known ones
+        with transaction():
+            user_id = self.user.id if known and self.user else None
+            audit.record("password.reset_asked", subject_type="user", subject_id=user_id, actor=None, now=now)
+        return mailed
+
+
+def settle(person: UserMixin | None, field: PasswordField, *, matches: bool = False) -> bool:
+    """Count a wrong password, or admit a right one: say whether it counts, which no password does while the lock lasts.
+
+    A field left empty was no guess. The answer to a locked account is the answer to a wrong password.
+    """
+    if not field.data:
+        return False
+    now = clock.now()
+    with transaction():
+        admitted = matches and person is not None and throttle.admit(person.id, now=now)
+        if not admitted:
+            throttle.count_failure(person.id if person else None, current_settings(), now=now)
+    if matches and not admitted:
+        field.errors = [get_message("INVALID_PASSWORD")[0]]
+    if admitted:
+        note_success()
+    return admitted
+
+
+def note_success() -> None:
+    """Say that this request was no failed try, so that it is not counted against its address."""
+    g.portal_try_succeeded = True
+
+
+def try_succeeded() -> bool:
+    return bool(g.get("portal_try_succeeded"))
