@@ -9,7 +9,8 @@ from sqlalchemy.orm import aliased
 
 from portal.account.entitlements import in_force
 from portal.account.models import Contact, Contract
-from portal.database import db
+from portal.database import db, one_of
+from portal.feedback.links import roots_of
 from portal.feedback.models import Item, Status, StatusChange, Vote
 from portal.releases.announcements import AskedFor
 from portal.releases.models import Channel, Release
@@ -19,16 +20,20 @@ def asked_for(release: Release, user_ids: Collection[int], at: datetime) -> Mapp
     """Return, by user id, what each of these people asked for of what stood in `release` at `at`, the oldest item first.
 
     Only who is a contact of a live contract is told: others may not see what is said about a beta. Asked again later with the
-    same `at`, votes, seats and statuses are read as they stood then. The same three statements, however many people; one where the
-    release brings nothing of the board.
+    same `at`, votes, seats and statuses are read as they stood then. The same three statements, however many people, and one more for
+    a beta; one where the release brings nothing of the board.
     """
     brought = list(db.session.scalars(_brought_by(release, at)))
     if not brought:
         return {}
+    # A beta is to be judged: its notice asks whether it solves what stands in it.
+    judged = set(db.session.scalars(roots_of(release.id))) if release.channel is Channel.BETA else set()
+    ask = {"ask": f"{release.path}#verdict"}
     rows = db.session.execute(_asked_for(release, brought, user_ids, at))
     items: dict[int, list[AskedFor]] = defaultdict(list)
     for row in rows:
-        items[row.user_id].append({"title": row.title, "path": f"/feedback/{row.id}/", "label": f"{row.kind.value} {row.id}"})
+        item = {"title": row.title, "path": f"/feedback/{row.id}/", "label": f"{row.kind.value} {row.id}"}
+        items[row.user_id].append({**item, **ask} if row.id in judged else item)
     return items
 
 
@@ -42,7 +47,7 @@ def _asked_for(release: Release, brought: Collection[int], user_ids: Collection[
         sa.select(Contact.user_id, Item.id, Item.title, Item.kind)
         .join(Item, Item.id.in_(brought))
         .where(
-            Contact.user_id.in_(user_ids),
+            one_of(Contact.user_id, user_ids),
             _stands(Contact.named_at, Contact.released_at, at),
             under.correlate(Contact),
             sa.or_(Item.author_id == Contact.user_id, voted.correlate(Item, Contact)),

@@ -132,17 +132,22 @@ def releases_to_link(item: Item) -> list[Release]:
     )
 
 
+def roots_of(release_id: int) -> sa.Select[int]:
+    """Select the ids of the items that stand for what is linked to a release."""
+    linked = sa.select(Link.item_id).where(Link.release_id == release_id, Link.removed_at.is_(None))
+    up = sa.select(Item.id, Item.merged_into_id).where(Item.id.in_(linked)).cte("up", recursive=True)
+    up = up.union(sa.select(Item.id, Item.merged_into_id).where(Item.id == up.c.merged_into_id))
+    return sa.select(up.c.id).where(up.c.merged_into_id.is_(None))
+
+
 def of_release(release: Release, now: datetime) -> Sequence[Linked]:
     """Return what is linked to a release, by the item that stands for it, most votes first."""
-    direct = sa.select(Link.item_id).where(Link.release_id == release.id, Link.removed_at.is_(None))
-    up = sa.select(Item.id, Item.merged_into_id).where(Item.id.in_(direct)).cte("up", recursive=True)
-    up = up.union(sa.select(Item.id, Item.merged_into_id).where(Item.id == up.c.merged_into_id))
     counted = votes.count_of_item(now)
     rows = db.session.execute(
         sa.select(Item, counted)
         .join(Item.product)
         .options(contains_eager(Item.product))
-        .where(Item.id.in_(sa.select(up.c.id).where(up.c.merged_into_id.is_(None))))
+        .where(Item.id.in_(roots_of(release.id)))
         .order_by(counted.desc(), Item.id)
         .limit(MOST_LISTED)
     )

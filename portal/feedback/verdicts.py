@@ -19,6 +19,7 @@ from portal.feedback import asking
 from portal.feedback.access import Viewer, find_item, visible_to
 from portal.feedback.askers import asked_for
 from portal.feedback.groups import members_of
+from portal.feedback.links import roots_of
 from portal.feedback.loop_models import Answer, Link, Verdict
 from portal.feedback.models import Item
 from portal.releases.models import Release
@@ -95,14 +96,11 @@ def to_answer(viewer: Viewer, release: Release, now: datetime) -> list[Asked]:
     """Return what of a beta the viewer asked for and can answer for, by item. None for staff, and once the beta has ended."""
     if viewer.staff or release.product_id not in viewer.contracts or not asking.is_open(release, now):
         return []
-    linked = sa.select(Link.item_id).where(Link.release_id == release.id, Link.removed_at.is_(None))
-    up = sa.select(Item.id, Item.merged_into_id).where(Item.id.in_(linked)).cte("up", recursive=True)
-    up = up.union(sa.select(Item.id, Item.merged_into_id).where(Item.id == up.c.merged_into_id))
     items = list(
         db.session.scalars(
             sa.select(Item)
             .join(User, User.id == viewer.person.id)
-            .where(Item.id.in_(sa.select(up.c.id).where(up.c.merged_into_id.is_(None))), visible_to(viewer), asked_for(now))
+            .where(Item.id.in_(roots_of(release.id)), visible_to(viewer), asked_for(now))
             .order_by(Item.id)
         )
     )

@@ -1,5 +1,7 @@
 """Who is mailed about feedback, with which words, and who is not after all when the mail goes out."""
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -14,6 +16,7 @@ from portal.notices.models import Delivery, Notice, Topic
 from tests.board import answer, comment, contract, person, release, suspended, write
 from tests.cast import Cast
 from tests.conftest import NOW
+from tests.loop import deliver
 
 pytestmark = pytest.mark.usefixtures("app_context")
 
@@ -45,8 +48,9 @@ def test_the_author_gets_one_mail_for_a_save_that_changes_status_and_response(ca
     assert mails() == [("Your idea is planned for 15.4: Pause a macro", cast.alice)]
     notice = db.session.scalars(sa.select(Notice)).one()
     assert (notice.topic, notice.product_id) == (Topic.FEEDBACK, contract(cast.contract).product_id)
-    answer(item_id, Status.PLANNED, version="15.4", response="We have begun.")
-    answer(item_id, Status.PLANNED, version="15.4", response="")  # taken back: nothing to read
+    later = NOW + timedelta(hours=1)
+    answer(item_id, Status.PLANNED, version="15.4", response="We have begun.", now=later)
+    answer(item_id, Status.PLANNED, version="15.4", response="", now=later + timedelta(hours=1))  # taken back: nothing to read
     assert mails()[1:] == [("We answered your idea: Pause a macro", cast.alice)]
 
 
@@ -69,15 +73,16 @@ def test_the_author_is_mailed_about_comments_of_others_without_their_names(cast:
     comment(cast.alice, item_id, "One more thing")
     assert mails() == []
     comment(cast.carol, item_id, "See https://evil.example.org\r\nBcc: x@example.org")
+    later = NOW + timedelta(hours=1)
     with transaction():
-        triage.add_note(item_id, "Which version?", staff_only=False, actor=person(cast.petra), now=NOW)
-        triage.add_note(item_id, "Odd people", staff_only=True, actor=person(cast.petra), now=NOW)
-    assert mails() == [("New comment on your idea: Pause a macro", cast.alice)] * 2
-    notices = db.session.scalars(sa.select(Notice).order_by(Notice.id)).all()
-    assert [notice.context["who"] for notice in notices] == ["A contact at Example Foods", "The product team"]
-    first = db.session.scalars(sa.select(Delivery).order_by(Delivery.id).limit(1)).one()
-    html = rendering.Renderer(notices[0], current_settings()).texts(rendering.due_of(first), NOW).html
-    assert 'href="https://evil' not in html
+        triage.add_note(item_id, "Which version?", staff_only=False, actor=person(cast.petra), now=later)
+        triage.add_note(item_id, "Odd people", staff_only=True, actor=person(cast.petra), now=later)
+    first, second = deliver(later)
+    assert first.subject == second.subject == "New comment on your idea: Pause a macro"
+    assert "A contact at Example Foods wrote:" in first.text
+    assert 'href="https://evil' not in first.html
+    assert "The product team wrote:\n\nWhich version?" in second.text
+    assert "Odd people" not in second.text
 
 
 def test_the_entitled_author_gets_everything(cast: Cast) -> None:
