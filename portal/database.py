@@ -6,8 +6,10 @@ BEGIN IMMEDIATE, so that it waits (busy timeout) for its turn instead of failing
 """
 
 import enum
+import json
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +29,8 @@ from portal.errors import Busy
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 10_000
+# A connection that has rested for longer is asked whether it still works.
+RESTED_SECONDS = 1
 # A lock that others held for too long, a server that is away, or a pool with no connection left.
 NO_ANSWER = (OperationalError, PoolTimeout)
 # That, or a database without our tables (which SQLite calls an operational error too).
@@ -112,19 +116,33 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     }
     if settings.uses_sqlite:
         options["connect_args"] = {"isolation_level": None, "check_same_thread": False}
-    else:
-        options["pool_pre_ping"] = True
     return options
 
 
 def prepare_postgresql(engine: sa.Engine) -> None:
-    """Wait for a lock as long as on SQLite, and no longer: one that somebody forgot must not hold all threads."""
+    """Make an engine wait for a lock as long as on SQLite, and ask a connection that has rested whether it still works.
+
+    A lock that somebody forgot must not hold all threads. One question to the server for each transaction would be a quarter of what
+    settling a few mails costs, so a connection that was in use a moment ago is not asked.
+    """
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, record: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
         connection.commit()
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(connection: Any, record: Any, proxy: Any) -> None:
+        if time.monotonic() - record.info.get("rests_since", time.monotonic()) > RESTED_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise sa.exc.InvalidatePoolError from error  # all were opened to a server that is gone
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:
@@ -200,6 +218,22 @@ def transaction() -> Iterator[Session]:
     _run_after_commit(session)
 
 
+@contextmanager
+def aside(*, reads: bool = False) -> Iterator[sa.Connection]:
+    """Run the block in a short transaction of its own, beside the session's, for what must be counted whatever becomes of the request.
+
+    Not to be used while this thread's session has written: on SQLite each would wait for the other. Raises Busy as `transaction` does.
+    """
+    try:
+        with db.engine.connect() as connection:
+            if not reads:
+                connection = connection.execution_options(**_BEGIN_IMMEDIATE)
+            with connection.begin():
+                yield connection
+    except NO_ANSWER as error:
+        raise Busy("The database did not answer in time, so nothing was done. Wait a few seconds, then try again.") from error
+
+
 def commit_pending() -> None:
     """Commit what Flask-Security's views changed; inside `transaction()` its end does that."""
     session: Session = db.session()
@@ -216,22 +250,6 @@ def after_commit(callback: Callable[[], None]) -> None:
     callbacks: list[Callable[[], None]] = db.session().info.setdefault(_AFTER_COMMIT, [])
     if callback not in callbacks:
         callbacks.append(callback)
-
-
-@contextmanager
-def aside(*, reads: bool = False) -> Iterator[sa.Connection]:
-    """Run the block in a short transaction of its own, beside the session's, for what must be counted whatever becomes of the request.
-
-    Not to be used while this thread's session has written: on SQLite each would wait for the other. Raises Busy as `transaction` does.
-    """
-    try:
-        with db.engine.connect() as connection:
-            if not reads:
-                connection = connection.execution_options(**_BEGIN_IMMEDIATE)
-            with connection.begin():
-                yield connection
-    except NO_ANSWER as error:
-        raise Busy("The database did not answer in time, so nothing was done. Wait a few seconds, then try again.") from error
 
 
 def _run_after_commit(session: Session) -> None:
@@ -260,6 +278,17 @@ def check() -> None:
 def insert(model: type[Base]) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT into the table of `model` that knows ON CONFLICT, which both databases spell alike."""
     return postgresql.insert(model) if db.engine.dialect.name == "postgresql" else sqlite.insert(model)
+
+
+def one_of(column: sa.SQLColumnExpression[int], numbers: Collection[int]) -> sa.ColumnElement[bool]:
+    """Return `column IN numbers` with one parameter, however many they are: the statement is the same each time.
+
+    A list of a thousand parameters has to be spelled out, read and planned anew for each statement.
+    """
+    if db.engine.dialect.name == "postgresql":
+        return column == sa.any_(sa.cast(list(numbers), postgresql.ARRAY(sa.Integer)))
+    listed = sa.func.json_each(json.dumps(list(numbers))).table_valued(sa.column("value", sa.Integer))
+    return column.in_(sa.select(listed.c.value))
 
 
 def is_violation(error: sa.exc.IntegrityError, constraint: str, *columns: str) -> bool:

@@ -4,7 +4,8 @@ The row is set to sent and committed after each mail, with the settings of SQLit
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def main() -> None:
         if given.way == "commit":
             send_with_rows(mail, mails, given.count, given.folder / "mails.db")
             return
+        mail.send(message(next(mails)))  # everything is warm when the clock starts
         with Stopwatch() as watch:
             if given.way == "naive":
                 for one in mails:
@@ -54,7 +56,7 @@ def main() -> None:
                 with mail.connect() as connection:
                     for one in mails:
                         connection.send(message(one))
-        watch.tell(given.count)
+        watch.tell(given.count, before=1)
 
 
 def message(one: PeerMail) -> Message:
@@ -74,13 +76,20 @@ def send_with_rows(mail: Mail, mails: Iterator[PeerMail], count: int, database: 
     with Session(engine, expire_on_commit=False) as session:
         session.add_all([Row(id=number + 1) for number in range(count)])
         session.commit()
-        rows = sa.select(Row).where(Row.state == "queued").order_by(Row.id)
-        with Stopwatch() as watch, mail.connect() as connection:
-            for one, row in zip(mails, session.scalars(rows).all(), strict=True):
-                connection.send(message(one))
-                row.state = "sent"
-                session.commit()
-        watch.tell(session.scalar(sa.select(sa.func.count()).where(Row.state == "sent")) or 0)
+        rows = session.scalars(sa.select(Row).where(Row.state == "queued").order_by(Row.id)).all()
+
+        def send(among: Iterable[tuple[PeerMail, Row]]) -> None:
+            with mail.connect() as connection:
+                for one, row in among:
+                    connection.send(message(one))
+                    row.state = "sent"
+                    session.commit()
+
+        waiting = zip(mails, rows, strict=True)
+        send(islice(waiting, 1))  # everything is warm when the clock starts
+        with Stopwatch() as watch:
+            send(waiting)
+        watch.tell(session.scalar(sa.select(sa.func.count()).where(Row.state == "sent")) or 0, before=1)
 
 
 if __name__ == "__main__":

@@ -55,15 +55,24 @@ def main() -> None:
         return len(message.message().as_bytes())
 
     length = length_for(given.size, bytes_of)
-    for start in range(0, given.count, 500):
-        mails = [peer_mail(number, length) for number in range(start, min(start + 500, given.count))]
+
+    def queue(numbers: range) -> None:
+        mails = [peer_mail(number, length) for number in numbers]
         shared = {"sender": SENDER, "subject": SUBJECT}
         send_many([
             {**shared, "recipients": [one.address], "message": one.text, "html_message": one.html, "headers": one.headers} for one in mails
         ])  # fmt: skip
-    with Stopwatch() as watch:
+
+    def send_all() -> None:
         send_queued_mail_until_done(lockfile=str(given.folder / "lock"))
-    watch.tell(Email.objects.filter(status=STATUS.sent).count())
+
+    queue(range(1))
+    send_all()  # everything is warm when the clock starts
+    for start in range(1, given.count, 500):
+        queue(range(start, min(start + 500, given.count)))
+    with Stopwatch() as watch:
+        send_all()
+    watch.tell(Email.objects.filter(status=STATUS.sent).count(), before=1)
 
 
 if __name__ == "__main__":

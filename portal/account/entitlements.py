@@ -5,7 +5,7 @@ two equal.
 """
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from portal.account.contracts import seats_of
 from portal.account.models import Contact, Contract, Term, User
 from portal.clock import civil_date
-from portal.database import db
+from portal.database import db, one_of
 from portal.products.models import Product
 
 
@@ -180,7 +180,7 @@ def entitled(benefit: Benefit, product_id: int, now: datetime, *, among: Collect
     """Select the ids of all users for whom `decide` would say yes; with `among`, of those alone."""
     person = aliased(User)
     people = sa.select(person.id).where(is_entitled(person, product_id, now))
-    return people if among is None else people.where(person.id.in_(among))
+    return people if among is None else people.where(one_of(person.id, among))
 
 
 def entitled_products(person: User, now: datetime) -> list[Product]:
@@ -208,17 +208,19 @@ def priority_products(user_id: int, now: datetime) -> set[int]:
 
 
 def _covers_today(now: datetime) -> sa.ColumnElement[bool]:
-    """A term covers today, where "today" depends on the contract's zone.
+    """A term covers today, where "today" depends on the contract's zone."""
+    return by_calendar(now, lambda today: sa.and_(Term.starts_on <= today, Term.ends_on >= today))
+
+
+def by_calendar(now: datetime, of_today: Callable[[date], sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+    """The condition on Contract, and what is joined to it, that `of_today` holds on the day that its zone's calendar shows.
 
     At any instant the world's calendars show at most three dates, so the zones in use fall into as many groups.
     """
     zones_by_date: dict[date, list[str]] = {}
     for zone in db.session.scalars(sa.select(Contract.time_zone).distinct()):
         zones_by_date.setdefault(civil_date(now, zone), []).append(zone)
-    groups = [
-        sa.and_(Contract.time_zone.in_(sorted(zones)), Term.starts_on <= today, Term.ends_on >= today)
-        for today, zones in sorted(zones_by_date.items())
-    ]
+    groups = [sa.and_(Contract.time_zone.in_(sorted(zones)), of_today(today)) for today, zones in sorted(zones_by_date.items())]
     return sa.or_(*groups) if groups else sa.false()
 
 

@@ -29,7 +29,7 @@ from portal.notices import bounces, checking, control, domains, outbox, settling
 from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState, Notice, SuppressionCause
 from portal.notices.outbox import LEASE, Claimed
-from portal.notices.rendering import Renderer, Unrenderable, Unrendered
+from portal.notices.rendering import Renderer, Unrenderable
 from portal.notices.settling import Outcome
 from portal.notices.smtp import Result, Sender, Unavailable
 
@@ -114,7 +114,7 @@ class _Round:
         try:
             with (
                 Sender(current_app.extensions["mail"], timeout=settings.smtp_timeout, connections=settings.smtp_connections) as sender,
-                closing(sender.deliver(self._letters())) as groups,
+                closing(sender.deliver(self._letters(), self._begin)) as groups,
             ):
                 for results in groups:
                     self._note(results)
@@ -126,12 +126,12 @@ class _Round:
             raise self.trouble
 
     def _letters(self) -> Iterator[Letter]:
-        """Claim, check and render batch after batch. The sender takes the letters one by one, as it can send them.
+        """Claim, check and render batch after batch. The sender takes the letters as it can send them, and a few ahead.
 
         A database that does not answer ends this, not the sender: what is under way is still answered, and settled.
         """
         try:
-            while not self.stopping():
+            while not self._is_ending():
                 began = time.monotonic()
                 with transaction():
                     held = outbox.renew(self.lease_id, self.now())
@@ -139,15 +139,13 @@ class _Round:
                 if not claimed:
                     return
                 self.waiting.update({one.due.id: one for one in claimed})
-                for letter in self._prepare(claimed):
-                    if self.stopping():
-                        return
-                    if self._still_to_send(letter.delivery_id):
-                        self.under_way[letter.delivery_id] = self.waiting.pop(letter.delivery_id)
-                        yield letter
+                yield from self._prepare(claimed)
                 self._adapt(time.monotonic() - began)
         except Busy as error:
             self.trouble = error
+
+    def _is_ending(self) -> bool:
+        return self.trouble is not None or self.stopping()
 
     def _adapt(self, seconds: float) -> None:
         """Claim about a second's worth of mails: more wait in vain when the server is slow, fewer waste statements."""
@@ -156,14 +154,24 @@ class _Round:
         elif seconds > BATCH_SECONDS * 2:
             self.batch = max(self.batch // 2, FIRST_BATCH // 4)
 
-    def _prepare(self, claimed: Sequence[Claimed]) -> list[Letter]:
-        """Check and render what was claimed. Holds no connection afterwards."""
+    def _prepare(self, claimed: Sequence[Claimed]) -> Iterator[Letter]:
+        """Check what was claimed, then render it, mail by mail as they are taken. Holds no connection meanwhile."""
         self._check()
-        letters: list[Letter] = []
         for notice_id, group in groupby(sorted(claimed, key=lambda one: (not one.urgent, one.notice_id)), key=lambda one: one.notice_id):
-            letters += self._render(notice_id, [one for one in group if one.due.id in self.waiting])
-        release_connection()
-        return letters
+            yield from self._render(notice_id, [one for one in group if one.due.id in self.waiting])
+
+    def _begin(self, letter: Letter) -> bool:
+        """Say whether a mail is to go out now. From then on it is under way."""
+        if self._is_ending():
+            return False
+        try:
+            if not self._still_to_send(letter.delivery_id):
+                return False
+        except Busy as error:
+            self.trouble = error
+            return False
+        self.under_way[letter.delivery_id] = self.waiting.pop(letter.delivery_id)
+        return True
 
     def _still_to_send(self, delivery_id: int) -> bool:
         """Check again what has been waiting for more than a second, and hold on to the lease."""
@@ -224,10 +232,10 @@ class _Round:
         for delivery_id in (one for ids in held.values() for one in ids):
             del self.waiting[delivery_id]
 
-    def _render(self, notice_id: int, claimed: Sequence[Claimed]) -> list[Letter]:
+    def _render(self, notice_id: int, claimed: Sequence[Claimed]) -> Iterator[Letter]:
         """Make the mails of one notice. A text that cannot be rendered pauses its notice; one person's trouble is that person's."""
         if not claimed:
-            return []
+            return
         try:
             made = self._renderer(notice_id).letters([one.due for one in claimed], self.now())
         except NO_ANSWER as error:
@@ -238,15 +246,14 @@ class _Round:
             with transaction():
                 control.pause(notice_id, now=self.now(), reason=str(error))
             self._give_back_notice(notice_id)
-            return []
-        failed = [
-            Outcome(one.delivery_id, DeliveryState.FAILED if one.final else DeliveryState.DEFERRED, reason=one.reason)
-            for one in made
-            if isinstance(one, Unrendered)
-        ]
-        if failed:
-            self._settle(failed)
-        return [one for one in made if isinstance(one, Letter)]
+            return
+        finally:
+            release_connection()
+        for one in made:
+            if isinstance(one, Letter):
+                yield one
+            else:
+                self._settle([Outcome(one.delivery_id, DeliveryState.FAILED if one.final else DeliveryState.DEFERRED, reason=one.reason)])
 
     def _renderer(self, notice_id: int) -> Renderer:
         """Return what renders a notice. Its text is compiled once, by the first worker, and stored for all others."""

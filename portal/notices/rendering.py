@@ -18,7 +18,7 @@ import email.policy
 import json
 import logging
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -128,25 +128,26 @@ class Renderer:
     def compiled(self) -> dict[str, Any] | None:
         return self._mail.dump() if self._mail else None
 
-    def letters(self, people: Sequence[Due], now: datetime) -> list[Letter | Unrendered]:
+    def letters(self, people: Sequence[Due], now: datetime) -> Iterable[Letter | Unrendered]:
         """Return the mail of each person, in the same order, or why there is none for that person.
 
-        Raises Unrenderable where it is not one person's trouble.
+        The database is asked at once; mails are put together as they are taken. Raises Unrenderable where it is not one person's
+        trouble.
         """
         blocks = self._blocks(people, now)
-        made: list[Letter | Unrendered] = []
-        for person in people:
-            address = envelope_form(person.address)
-            if address is None:
-                made.append(Unrendered(person.id, NO_ADDRESS, final=True))
-                continue
-            mail, block = self._mail_for(person, now), blocks.get(person.id, {})
-            if mail is None or block is None:
-                made.append(Unrendered(person.id, FAILED_FOR_ONE, final=False))
-                continue
-            message = mail.fill(self._values(mail, person, address, block))
-            made.append(Letter(person.id, address, return_path.make(self.settings, person.id), message))
-        return made
+        if self._mail is None:
+            return [self._letter(person, blocks, now) for person in people]
+        return (self._letter(person, blocks, now) for person in people)
+
+    def _letter(self, person: Due, blocks: Mapping[int, Blocks | None], now: datetime) -> Letter | Unrendered:
+        address = envelope_form(person.address)
+        if address is None:
+            return Unrendered(person.id, NO_ADDRESS, final=True)
+        mail, block = self._mail_for(person, now), blocks.get(person.id, {})
+        if mail is None or block is None:
+            return Unrendered(person.id, FAILED_FOR_ONE, final=False)
+        message = mail.fill(self._values(mail, person, address, block))
+        return Letter(person.id, address, return_path.make(self.settings, person.id), message)
 
     def texts(self, person: Due, now: datetime) -> Preview:
         """Return what a person reads, whatever their address is. A preview, whose delivery has id 0, gets links that lead nowhere."""
@@ -354,7 +355,7 @@ def as_sent(delivery: Delivery) -> bytes:
     Raises Unrenderable if there is no such mail.
     """
     due = due_of(delivery)
-    made = Renderer(delivery.notice, current_settings(), masked=True).letters([due], due.attempted_at)[0]
+    [made] = Renderer(delivery.notice, current_settings(), masked=True).letters([due], due.attempted_at)
     if isinstance(made, Unrendered):
         raise Unrenderable(f"There is no mail: {made.reason}.")
     return made.message

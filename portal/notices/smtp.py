@@ -9,7 +9,7 @@ import select
 import smtplib
 import ssl
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from time import monotonic
@@ -139,6 +139,8 @@ class Sender:
         self._channels: list[Channel] = []
         self._no_more_until = 0.0
         self._again: deque[Letter] = deque()
+        self._ahead: deque[Letter] = deque()
+        self._begins: Callable[[Letter], bool] = lambda letter: True
         self._tried_again: set[int] = set()
 
     def __enter__(self) -> "Sender":
@@ -152,19 +154,22 @@ class Sender:
             channel.close(deadline)
         self._channels.clear()
 
-    def deliver(self, letters: Iterable[Letter]) -> Generator[list[Result]]:
-        """Send `letters`. Yields what became of them, some at a time and never an empty list.
+    def deliver(self, letters: Iterable[Letter], begin: Callable[[Letter], bool] = lambda letter: True) -> Generator[list[Result]]:
+        """Send those of `letters` for which `begin` says yes, asked right before each. Yields what became of them: never an empty list.
 
         Every list is to be written down before the next is asked for: meanwhile nothing is sent, so that never more than
-        `connections` mails are accepted and not written down. A letter is taken from the iterator when a connection is free
-        for its envelope; its body follows after the next list. Closing the generator drops those that are not sent yet.
+        `connections` mails are accepted and not written down. Letters are taken from the iterator, as many as there are connections,
+        while the server is busy with those before; the envelope of each goes out when a connection is free for it, its body after the
+        next list. Closing the generator drops those that are not sent yet.
 
         Raises Unavailable if no connection can be made at all. Then no letter without a result was sent.
         """
         source = iter(letters)
+        self._begins = begin
         self._again.clear()
+        self._ahead.clear()
         self._tried_again.clear()
-        trouble: Unavailable | None = None
+        trouble: Exception | None = None
         try:
             while True:
                 try:
@@ -172,13 +177,17 @@ class Sender:
                 except Unavailable as error:
                     trouble = error
                 busy = [channel for channel in self._channels if channel.is_busy]
-                self._exchange(busy)
+                for channel in busy:
+                    channel.write()
+                if busy and trouble is None:
+                    trouble = self._take_ahead(source)
+                self._read(busy)
                 results = self._collect()
                 if results:
                     yield results
                 if trouble is not None:
                     raise trouble
-                if not (busy or results or self._again):
+                if not (busy or results or self._again or self._ahead):
                     return
         finally:
             for channel in self._channels:
@@ -191,7 +200,7 @@ class Sender:
             # One alone: a server that refuses us is not to be asked by all connections at once, least of all for a log-in.
             self._connect(self._take(source, 1))
         # What a dropped connection left goes over a new one: others may have been idle as long, and be as dead.
-        self._connect(self._take(iter(()), self._room))
+        self._connect(_first(self._again, self._room))
         for channel in self._channels:
             if channel.is_free:
                 for letter in self._take(source, 1):
@@ -199,9 +208,20 @@ class Sender:
         self._connect(self._take(source, self._room))
 
     def _take(self, source: Iterator[Letter], most: int) -> list[Letter]:
-        """Return mails to begin: those to be tried again, then new ones."""
-        again = [self._again.popleft() for _ in range(min(most, len(self._again)))]
-        return again + list(islice(source, most - len(again)))
+        """Return mails to begin: those to be tried again, then those taken ahead, then new ones."""
+        taken = _first(self._again, most)
+        while len(taken) < most and (letter := self._ahead.popleft() if self._ahead else next(source, None)) is not None:
+            if self._begins(letter):
+                taken.append(letter)
+        return taken
+
+    def _take_ahead(self, source: Iterator[Letter]) -> Exception | None:
+        """Let the next mails be made while the server is busy. What goes wrong is returned: its answers must be read first."""
+        try:
+            self._ahead.extend(islice(source, self._most - len(self._ahead)))
+        except Exception as error:
+            return error
+        return None
 
     @property
     def _room(self) -> int:
@@ -238,10 +258,8 @@ class Sender:
             return error
 
     @staticmethod
-    def _exchange(channels: list[Channel]) -> None:
-        """Write on all channels, then read until each has its replies or has been waited for long enough."""
-        for channel in channels:
-            channel.write()
+    def _read(channels: list[Channel]) -> None:
+        """Read until each channel has its replies or has been waited for long enough."""
         waiting = {channel.fileno: channel for channel in channels if channel.lost is None}
         poller = select.poll()
         for fileno in waiting:
@@ -273,6 +291,10 @@ class Sender:
                     self._again.append(letter)
         self._channels = [channel for channel in self._channels if channel.lost is None]
         return results
+
+
+def _first(waiting: deque[Letter], most: int) -> list[Letter]:
+    return [waiting.popleft() for _ in range(min(most, len(waiting)))]
 
 
 def deliverable_form(address: str) -> str | None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from portal.account.entitlements import Benefit, entitled
 from portal.account.models import User
 from portal.config import current_settings
-from portal.database import db
+from portal.database import db, one_of
 from portal.notices import outbox, rendering
 from portal.notices.kinds import Due, Kind, register
 from portal.notices.models import Notice
@@ -109,7 +109,7 @@ def check_release(notice: Notice, deliveries: Sequence[Due], now: datetime) -> M
     if needs_contract(release):
         allowed = entitled(Benefit.NOTICES, release.product_id, now, among=people)
     else:
-        allowed = sa.select(User.id).where(User.active.is_(True), User.id.in_(people))
+        allowed = sa.select(User.id).where(User.active.is_(True), one_of(User.id, people))
     still = set(db.session.scalars(allowed))
     return {delivery.id: NOT_ENTITLED for delivery in deliveries if delivery.user_id not in still}
 

@@ -1,10 +1,12 @@
 """Workers side by side, a polite stop, lost wake-ups, a mail server that is down: every mail arrives all the same."""
 
+import re
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -21,6 +23,12 @@ PEOPLE = 120
 Announce = Callable[[int], list[str]]
 
 
+def is_ready_to_stop(worker: "subprocess.Popen[bytes]") -> bool:
+    """Whether a worker has set its handlers of signals: one may have sent everything while the other was still starting."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{worker.pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
+
+
 def test_two_workers_at_once_send_each_mail_once(
     app: Flask, announce: Announce, start_worker: StartWorker, mail_server: MailServer
 ) -> None:
@@ -28,6 +36,7 @@ def test_two_workers_at_once_send_each_mail_once(
     workers = [start_worker(), start_worker()]
     mail_server.wait_for(lambda: states(app) == {DeliveryState.SENT: PEOPLE})
     assert Counter(mail_server.recipients()) == Counter(everybody)
+    mail_server.wait_for(lambda: all(is_ready_to_stop(worker) for worker in workers))
     for worker in workers:
         worker.send_signal(signal.SIGINT)
     assert [worker.wait(timeout=30) for worker in workers] == [0, 0]

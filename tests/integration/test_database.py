@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from portal import database
-from portal.database import after_commit, db, transaction
+from portal.database import after_commit, db, one_of, transaction
 from portal.products.models import Product
 from tests.conftest import NOW
 
@@ -155,3 +155,20 @@ def test_a_released_connection_leaves_the_pool_full(counter: int) -> None:
     assert pool.checkedout() == 1
     database.release_connection()
     assert pool.checkedout() == 0
+
+
+def test_a_list_of_numbers_is_one_parameter_however_long(counter: int) -> None:
+    assert list(db.session.scalars(sa.select(Product.id).where(one_of(Product.id, range(counter, counter + 2_000))))) == [counter]
+    assert list(db.session.scalars(sa.select(Product.id).where(one_of(Product.id, [])))) == []
+
+
+def test_connections_that_died_while_they_rested_are_replaced(counter: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "RESTED_SECONDS", -1)
+    assert read_number(counter) == 0
+    database.release_connection()
+    if db.engine.dialect.name == "postgresql":  # SQLite's connections lead to a file
+        with db.engine.connect() as killer:
+            with db.engine.connect() as other:
+                other.execute(sa.text("SELECT 1"))
+            killer.execute(sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+    assert read_number(counter) == 0

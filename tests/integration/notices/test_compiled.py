@@ -72,7 +72,7 @@ def due(number: int = 1, name: str = "Ann Example", address: str = "", at: datet
 
 
 def letters(renderer: Renderer, *people: Due) -> list[Letter]:
-    made = renderer.letters(people, NOW)
+    made = list(renderer.letters(people, NOW))
     assert all(isinstance(one, Letter) for one in made), made
     return [one for one in made if isinstance(one, Letter)]
 

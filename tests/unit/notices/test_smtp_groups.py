@@ -1,5 +1,6 @@
 """Mails over a connection, group by group: what is said when, what each answer means, and that no mail spoils another."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ import pytest
 from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState
 from portal.notices.smtp_replies import SENDER_REFUSED, Result
-from tests.smtp_script import MESSAGE, Conversation, ScriptedServer, deliver, letters, sender_to
+from tests.smtp_script import MESSAGE, Conversation, HungUp, ScriptedServer, deliver, letters, sender_to
 
 SENT, DEFERRED, BOUNCED, FAILED = DeliveryState.SENT, DeliveryState.DEFERRED, DeliveryState.BOUNCED, DeliveryState.FAILED
 ANN, BOB, CAROL = "ann@example.org", "bob@example.org", "carol@example.org"
@@ -109,25 +110,57 @@ def accept_all(talk: Conversation, *extensions: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extensions", "taken_with_each_result"), [(["PIPELINING"], [[1, 2], [1, 2, 3], [1, 2, 3]]), ([], [[1], [1, 2], [1, 2, 3]])]
+    ("extensions", "begun_with_each_result"), [(["PIPELINING"], [[1, 2], [1, 2, 3], [1, 2, 3]]), ([], [[1], [1, 2], [1, 2, 3]])]
 )
-def test_letters_are_taken_one_by_one_as_the_connection_is_free_for_them(
-    extensions: list[str], taken_with_each_result: list[list[int]]
+def test_letters_are_begun_one_by_one_as_the_connection_is_free_for_them_and_one_is_ready(
+    extensions: list[str], begun_with_each_result: list[list[int]]
 ) -> None:
     taken: list[int] = []
+    begun: list[int] = []
 
     def watched() -> Iterator[Letter]:
         for letter in letters(ANN, BOB, CAROL):
             taken.append(letter.delivery_id)
             yield letter
 
+    def begin(letter: Letter) -> bool:
+        begun.append(letter.delivery_id)
+        return True
+
     with ScriptedServer(lambda talk: accept_all(talk, *extensions)) as server, sender_to(server) as sender:
-        run = sender.deliver(watched())
+        run = sender.deliver(watched(), begin)
         assert taken == []
-        for number, taken_by_then in enumerate(taken_with_each_result, 1):
+        for number, begun_by_then in enumerate(begun_with_each_result, 1):
             assert [one.delivery_id for one in next(run)] == [number]
-            assert taken == taken_by_then
+            assert begun == begun_by_then
+            assert taken == [1, 2, 3][: len(begun) + 1]
         assert next(run, None) is None
+
+
+@pytest.mark.parametrize("extensions", [["PIPELINING"], []])
+def test_a_letter_that_is_not_to_be_begun_any_more_is_passed_over(extensions: list[str]) -> None:
+    with ScriptedServer(lambda talk: accept_all(talk, *extensions)) as server, sender_to(server) as sender:
+        results = [one for some in sender.deliver(letters(ANN, BOB, CAROL), lambda letter: letter.delivery_id != 2) for one in some]
+    assert [(one.delivery_id, one.state) for one in results] == [(1, SENT), (3, SENT)]
+
+
+def test_when_the_next_letter_cannot_be_made_those_before_it_are_answered_first() -> None:
+    class Trouble(Exception):
+        pass
+
+    def troubled() -> Iterator[Letter]:
+        yield from letters(ANN, BOB)
+        raise Trouble
+
+    def script(talk: Conversation) -> None:
+        with contextlib.suppress(HungUp):
+            accept_all(talk, "PIPELINING")
+
+    with ScriptedServer(script) as server, sender_to(server) as sender:
+        run = sender.deliver(troubled())
+        assert [one.delivery_id for one in next(run)] == [1]
+        with pytest.raises(Trouble):
+            next(run)
 
 
 def test_no_more_connections_are_opened_than_there_are_letters() -> None:
