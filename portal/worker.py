@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import FrameType
 
 from flask import Flask
@@ -19,14 +19,16 @@ from portal import audit, clock, heartbeat, rate_counts
 from portal.account import email_changes, known_devices, opt_in, reminders
 from portal.app import DELIVER
 from portal.beta import expiry
-from portal.config import Settings
+from portal.config import Settings, current_settings
 from portal.database import transaction
 from portal.errors import Busy, PortalError
 from portal.extensions import queue
 from portal.feedback import announcements as feedback_news
 from portal.feedback import drafts, tallies
 from portal.notices import outbox
+from portal.notices import retention as mail_retention
 from portal.notices.delivery import deliver_due
+from portal.releases import retention as downloads_retention
 from portal.releases import scheduling
 from portal.releases.builds import sweep_uploads
 
@@ -87,10 +89,38 @@ def _committed(job: Callable[[datetime], int]) -> Callable[[datetime], int]:
     return run_job
 
 
+def _in_batches(job: Callable[[Settings, datetime], int]) -> Callable[[datetime], int]:
+    """Forget by small transactions, as long as anything is left: nobody waits for a lock while a million rows are blanked."""
+
+    def run_job(now: datetime) -> int:
+        done = 0
+        while True:
+            with transaction():
+                some = job(current_settings(), now)
+            if not some:
+                return done
+            done += some
+
+    return run_job
+
+
+def _forget_audit_addresses(settings: Settings, now: datetime) -> int:
+    return audit.forget_addresses(now - timedelta(days=settings.audit_address_days))
+
+
+def _forget_audit_events(settings: Settings, now: datetime) -> int:
+    return audit.forget_events(now - timedelta(days=settings.audit_days)) if settings.audit_days else 0
+
+
 # What is due by the day, and what the log says of it.
 SWEEPS: tuple[tuple[str, Callable[[datetime], int]], ...] = (
     ("removed %s broken uploads", sweep_uploads),
     ("forgot %s people who never confirmed", _committed(opt_in.sweep)),
+    ("forgot from where %s downloads were taken", _in_batches(downloads_retention.forget_addresses)),
+    ("forgot the texts of %s notices", _in_batches(mail_retention.forget_texts)),
+    ("forgot the addresses of %s deliveries", _in_batches(mail_retention.forget_addresses)),
+    ("forgot from where %s audited acts came", _in_batches(_forget_audit_addresses)),
+    ("deleted %s old events of the audit log", _in_batches(_forget_audit_events)),
     ("forgot %s drafts of feedback that nobody came back to", _committed(drafts.sweep)),
     ("warned of %s betas that end", _committed(expiry.warn)),
     ("made %s reminders of contracts that end", _committed(reminders.send_due)),

@@ -144,22 +144,23 @@ def move(kept: Sequence[Attachment], *, item_id: int, comment_id: int | None = N
     db.session.flush()
 
 
-def refuse_too_many(number: int, limits: Limits) -> None:
-    """Raise Invalid if more files come with one text than are taken."""
-    if number > limits.number:
-        raise Invalid(f"{number} files are more than the {limits.number} that go with one text. Leave some out, or zip them.", "files")
+def move_to_draft(kept: Sequence[Attachment], draft_id: int) -> None:
+    """Take attachments of one draft to another."""
+    for attachment in kept:
+        attachment.draft_id = draft_id
+    db.session.flush()
 
 
-def shown_to(viewer: Viewer, item_id: int) -> dict[int | None, list[Attachment]]:
-    """Return the attachments of an item that the viewer may have, by comment; those of the item itself under None.
+def shown_to(viewer: Viewer, item_ids: Collection[int]) -> dict[tuple[int | None, int | None], list[Attachment]]:
+    """Return the attachments of items that the viewer may have, by item and comment; the comment is None for those of the item itself.
 
-    The item, and which of its comments are shown, is the caller's to ask.
+    Whether the items, and which of their comments, are shown is the caller's to ask.
     """
-    statement = sa.select(Attachment).where(Attachment.item_id == item_id, _of(viewer)).options(joinedload(Attachment.organization))
-    by_comment: dict[int | None, list[Attachment]] = defaultdict(list)
+    statement = sa.select(Attachment).where(Attachment.item_id.in_(item_ids), _of(viewer)).options(joinedload(Attachment.organization))
+    found: dict[tuple[int | None, int | None], list[Attachment]] = defaultdict(list)
     for attachment in db.session.scalars(statement.order_by(Attachment.id)):
-        by_comment[attachment.comment_id].append(attachment)
-    return by_comment
+        found[attachment.item_id, attachment.comment_id].append(attachment)
+    return found
 
 
 def find(viewer: Viewer, item_id: int, attachment_id: int) -> Attachment:

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from portal import tokens
-from portal.account.models import User
+from portal.account.models import User, UserSession
 from portal.database import db
 from portal.feedback.writing_models import Attachment, Draft, DraftPurpose
 
 KEPT_FOR = timedelta(days=7)
+SESSION_REMEMBERED = timedelta(days=30)
 MOST_OF_ONE_PERSON = 20
 MOST_OF_STRANGERS = 500
 MOST_CHARACTERS = 100_000
@@ -25,12 +26,12 @@ def keep(
 ) -> tuple[str, Draft]:
     """Keep what was typed; return the token it is found by, and the draft.
 
-    With the `token` of a draft of the same person, that one takes what is typed now, and keeps its files. What one person, or
-    all strangers together, have beyond the most that is kept, is forgotten, the oldest first.
+    With the `token` of a draft of this person, or of nobody in particular, that one takes what is typed now, is theirs, and keeps its
+    files. What one person, or all strangers together, have beyond the most that is kept, is forgotten, the oldest first.
     """
-    known = _find(token, purpose, user_id) if token else None
+    known = _find(token, purpose, user_id) or _find(token, purpose, None)
     if known is not None and token is not None:
-        known.fields, known.item_id, known.created_at = _bounded(fields), item_id, now
+        known.fields, known.user_id, known.created_at = _bounded(fields), user_id, now
         db.session.flush()
         return token, known
     token = tokens.make_token()
@@ -45,7 +46,7 @@ def keep(
 
 def open_draft(token: str | None, purpose: DraftPurpose, person: User, item_id: int | None, now: datetime) -> Draft | None:
     """Return the draft of this token, if it is the person's, or nobody's in particular, and for this very text."""
-    draft = _find(token, purpose, person.id) or _find(token, purpose, None) if token else None
+    draft = _find(token, purpose, person.id) or _find(token, purpose, None)
     if draft is None or draft.item_id != item_id or draft.created_at <= now - KEPT_FOR:
         return None
     return draft
@@ -55,6 +56,17 @@ def remove(draft: Draft | None) -> None:
     """Forget a draft, and the files that were not taken out of it."""
     if draft is not None:
         _remove([draft.id])
+
+
+def leave_out(draft: Draft, kept: Collection[Attachment]) -> None:
+    """Forget the files of a draft that are not among `kept`."""
+    staying = [attachment.id for attachment in kept]
+    db.session.execute(
+        sa.delete(Attachment)
+        .where(Attachment.draft_id == draft.id, Attachment.id.not_in(staying))
+        .execution_options(synchronize_session=False)
+    )
+    db.session.expire(draft, ["attachments"])
 
 
 def sweep(now: datetime) -> int:
@@ -96,3 +108,21 @@ def _bounded(fields: Mapping[str, str]) -> dict[str, str]:
         kept[name[:40]] = value.replace("\0", "")[:left]
         left -= len(kept[name[:40]])
     return kept
+
+
+def author_by_session(session_token: str, now: datetime) -> User | None:
+    """Return who had the session of this token, though it has ended meanwhile; None for nobody, or a closed account.
+
+    It lets nobody in. It only says whose the text is that such a browser sends, so that no other person is shown it.
+    """
+    if not session_token:
+        return None
+    return db.session.scalar(
+        sa.select(User)
+        .join(UserSession, UserSession.user_id == User.id)
+        .where(
+            UserSession.token_hash == tokens.hash_token(session_token),
+            UserSession.last_seen_at > now - SESSION_REMEMBERED,
+            User.active.is_(True),
+        )
+    )

@@ -91,11 +91,22 @@ def _why_not(viewer: Viewer, item: Item) -> str:
     return "What it says can be changed while it is under review or planned, and the contract is live. Say what is new in a comment."
 
 
-def history(item_id: int) -> list[Change]:
-    """Return the editions of an item, the newest first, each compared with the one before. Empty until the first edit."""
+def latest(item_id: int) -> Edition | None:
+    """Return the edition that an item shows, None if it was never edited."""
+    newest = sa.select(Edition).where(Edition.item_id == item_id).options(joinedload(Edition.by)).order_by(Edition.number.desc())
+    return db.session.scalar(newest.limit(1))
+
+
+def history(viewer: Viewer, item: Item) -> list[Change]:
+    """Return the editions of an item, the newest first, each compared with the one before. Empty until the first edit.
+
+    The lapsed get none: an edition may have been about a beta.
+    """
+    if item.product_id in viewer.lapsed:
+        return []
     editions = list(
         db.session.scalars(
-            sa.select(Edition).where(Edition.item_id == item_id).options(joinedload(Edition.by)).order_by(Edition.number.desc())
+            sa.select(Edition).where(Edition.item_id == item.id).options(joinedload(Edition.by)).order_by(Edition.number.desc())
         )
     )
     changes = [

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from flask_wtf import FlaskForm
-from wtforms import Field, Form, IntegerField, RadioField, SelectField, StringField, TextAreaField
+from wtforms import Field, Form, HiddenField, IntegerField, MultipleFileField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, ValidationError
 from wtforms.widgets import HiddenInput
 
@@ -58,6 +58,8 @@ class ItemForm(FlaskForm):
     version = SelectField("Version", validate_choice=False)
     severity = SelectField("How bad is it?", choices=SEVERITIES, default="", validate_choice=False)
     visibility = RadioField("Who may read it?", default=Visibility.SUBSCRIBERS.value, validate_choice=False)
+    files = MultipleFileField("Attachments")
+    draft = HiddenField()
 
     def offer(self, products: list[Product], releases: list[Release], vendor_name: str) -> None:
         """Fill the choices with what the person may write about."""
@@ -76,6 +78,18 @@ class ItemForm(FlaskForm):
 
 class CommentForm(FlaskForm):
     body = TextAreaField("Add a comment", [DataRequired("Write something first."), _too_long("comment", writing.COMMENT_LIMIT)])
+    files = MultipleFileField("Attachments")
+    draft = HiddenField()
+
+
+class EditForm(FlaskForm):
+    """Another title and body for an item. `number` is the edition the editor began from."""
+
+    number = IntegerField(widget=HiddenInput())
+    title = StringField(
+        "Title", [DataRequired("Enter a title: one line that says what it is about."), _too_long("title", writing.TITLE_LIMIT)]
+    )
+    body = TextAreaField("Description", [DataRequired("Describe it."), _too_long("description", writing.BODY_LIMIT)])
 
 
 class NoteForm(FlaskForm):

@@ -8,12 +8,14 @@ from sqlalchemy.orm import joinedload
 
 from portal.account.models import User
 from portal.database import db
-from portal.feedback import votes
+from portal.feedback import merging, votes
 from portal.feedback.access import LARGEST_ID, Viewer, beta_times, find_item, show_status
 from portal.feedback.board import comment_count
 from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
 
 COMMENTS_SHOWN = 50
+
+Stretches = list[tuple[datetime, datetime | None]]
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Reading:
-    """An item's page: everything the reader may see of it."""
+    """An item's page: everything the reader may see of it, and of what was merged into it."""
 
     item: Item
+    merged: list[merging.Merged]
     status: Status
     version: str
     response: str
@@ -44,6 +47,11 @@ class Reading:
     may_write: bool
     left_out: bool
 
+    @property
+    def names(self) -> dict[int, str]:
+        """What to call each merged item in a sentence."""
+        return {one.item.id: merging.name(one.item) for one in self.merged}
+
 
 def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | None = None) -> Reading:
     """Return an item's page, newest comments first. Raises NotFound for an item the viewer cannot see."""
@@ -53,10 +61,15 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
     ).one()
     changes = list_changes(item.id)
     hidden = beta_times(changes) if item.product_id in viewer.lapsed else []
-    comments = _comments(item.id, hidden, comments_before)
+    merged = merging.merged_into(item.id, viewer)
+    unheard = {item.id: hidden, **_hidden_of_merged(viewer, item, merged)}
+    comments = _comments(unheard, comments_before)
+    if merged:
+        comment_total = db.session.scalar(sa.select(sa.func.count()).select_from(Comment).where(*_shown(dict.fromkeys(unheard, [])))) or 0
     status, version = show_status(viewer, item.product_id, item.status, item.status_version)
     return Reading(
         item=item,
+        merged=merged,
         status=status,
         version=version,
         response="" if item.responded_at is not None and _within(item.responded_at, hidden) else item.response,
@@ -75,7 +88,7 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
 def shows_comment(viewer: Viewer, item: Item, comment_id: int) -> bool:
     """Whether a comment is among those of the item that the viewer reads on its page."""
     hidden = beta_times(list_changes(item.id)) if item.product_id in viewer.lapsed else []
-    shown = sa.select(Comment.id).where(Comment.id == comment_id, *_shown(item.id, hidden))
+    shown = sa.select(Comment.id).where(Comment.id == comment_id, *_shown({item.id: hidden}))
     return db.session.scalar(shown) is not None
 
 
@@ -84,24 +97,34 @@ def list_changes(item_id: int) -> list[StatusChange]:
     return list(db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id == item_id).order_by(StatusChange.id)))
 
 
-def _comments(item_id: int, hidden: list[tuple[datetime, datetime | None]], before: int | None) -> list[Comment]:
-    statement = sa.select(Comment).where(*_shown(item_id, hidden))
+def _hidden_of_merged(viewer: Viewer, item: Item, merged: list[merging.Merged]) -> dict[int, Stretches]:
+    """The stretches of each merged item's own path that are kept from the viewer: what it says was said before the merge."""
+    ids = [one.item.id for one in merged]
+    if not ids or item.product_id not in viewer.lapsed:
+        return dict.fromkeys(ids, [])
+    changes = db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id.in_(ids)).order_by(StatusChange.id)).all()
+    return {item_id: beta_times([change for change in changes if change.item_id == item_id]) for item_id in ids}
+
+
+def _comments(unheard: dict[int, Stretches], before: int | None) -> list[Comment]:
+    statement = sa.select(Comment).where(*_shown(unheard))
     if before is not None and 0 < before <= LARGEST_ID:
         statement = statement.where(Comment.id < before)
     statement = statement.options(joinedload(Comment.author).selectinload(User.roles), joinedload(Comment.organization))
     return list(db.session.scalars(statement.order_by(Comment.id.desc()).limit(COMMENTS_SHOWN + 1)))
 
 
-def _shown(item_id: int, hidden: list[tuple[datetime, datetime | None]]) -> list[sa.ColumnElement[bool]]:
-    """Whether a Comment stands on the item's page: no note of the staff, and not said in one of the `hidden` stretches."""
-    conditions: list[sa.ColumnElement[bool]] = [Comment.item_id == item_id, Comment.staff_only.is_(False)]
-    for since, until in hidden:
-        outside = Comment.created_at < since
-        conditions.append(outside if until is None else sa.or_(outside, Comment.created_at >= until))
+def _shown(unheard: dict[int, Stretches]) -> list[sa.ColumnElement[bool]]:
+    """Whether a Comment stands on the page of these items: no note of the staff, and not said in a stretch that is hidden."""
+    conditions: list[sa.ColumnElement[bool]] = [Comment.item_id.in_(list(unheard)), Comment.staff_only.is_(False)]
+    for item_id, stretches in unheard.items():
+        for since, until in stretches:
+            elsewhere, outside = Comment.item_id != item_id, Comment.created_at < since
+            conditions.append(sa.or_(elsewhere, outside) if until is None else sa.or_(elsewhere, outside, Comment.created_at >= until))
     return conditions
 
 
-def _within(instant: datetime, stretches: list[tuple[datetime, datetime | None]]) -> bool:
+def _within(instant: datetime, stretches: Stretches) -> bool:
     return any(since <= instant and (until is None or instant < until) for since, until in stretches)
 
 

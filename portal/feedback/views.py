@@ -1,4 +1,4 @@
-"""The board: subscribers read, write, vote and comment."""
+"""The board: subscribers find, read and vote."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,14 +10,14 @@ from flask_login import current_user
 from portal import clock
 from portal.account.entitlements import explain
 from portal.account.models import User
-from portal.config import current_settings
 from portal.database import transaction
-from portal.errors import Invalid
-from portal.feedback import access, board, reading, votes, writing
+from portal.feedback import access, attachments, board, edits, merging, reading, search, votes
 from portal.feedback.access import ReadOnly, Viewer
-from portal.feedback.forms import CommentForm, ItemForm, read_choice, save
-from portal.feedback.models import ItemKind, Severity, Status, Visibility
+from portal.feedback.forms import CommentForm
+from portal.feedback.keeping_views import Desk, limits
+from portal.feedback.models import ItemKind, Status
 from portal.feedback.paging import Place
+from portal.feedback.writing_models import DraftPurpose
 from portal.products.models import Product
 from portal.web.errors import refused
 from portal.web.guards import holds_role, protect, signed_in
@@ -40,7 +40,8 @@ def only_reads(error: ReadOnly) -> ResponseReturnValue:
     )
 
 
-def _refuse(person: User) -> ResponseReturnValue:
+def refuse_reader(person: User) -> ResponseReturnValue:
+    """Say why somebody may not even read the board."""
     reason, who = explain(access.refusal(person, clock.now()))
     return refused("Feedback is part of priority support", reason, who)
 
@@ -51,7 +52,7 @@ def index() -> ResponseReturnValue:
     now = clock.now()
     viewer = access.viewer_of(me(), now)
     if not viewer.may_read:
-        return _refuse(viewer.person)
+        return refuse_reader(viewer.person)
     products = access.products_of(viewer)
     wanted = _read_filter(products)
     page = board.list_items(viewer, wanted, Place(request.args.get("after"), request.args.get("before")), now=now)
@@ -67,7 +68,7 @@ def index() -> ResponseReturnValue:
         our_votes=board.count_our_votes(viewer),
         statuses=list(Status),
         link=_linker(products, wanted),
-        **_standing(viewer),
+        **standing_of(viewer),
     )
 
 
@@ -86,7 +87,7 @@ def _read_filter(products: list[Product]) -> board.Filter:
 
 def read_search() -> str:
     """Return what is searched for: the words in the address, on one line."""
-    return " ".join(request.args.get("q", "")[: board.SEARCH_LIMIT].replace("\0", " ").split())
+    return " ".join(request.args.get("q", "")[: search.TEXT_LIMIT].replace("\0", " ").split())
 
 
 def _linker(products: list[Product], wanted: board.Filter) -> Callable[..., str]:
@@ -103,7 +104,7 @@ def _linker(products: list[Product], wanted: board.Filter) -> Callable[..., str]
     return lambda **changes: url_for("feedback.index", **{**current, **changes})
 
 
-def _standing(viewer: Viewer) -> dict[str, Any]:
+def standing_of(viewer: Viewer) -> dict[str, Any]:
     """What the page tells those who only read, and whether it leads product staff to their inbox."""
     lapse = next(iter(viewer.lapses.values()), None)
     return {
@@ -113,83 +114,45 @@ def _standing(viewer: Viewer) -> dict[str, Any]:
     }
 
 
-@blueprint.route("/new", methods=["GET", "POST"])
-def new() -> ResponseReturnValue:
-    """Write feedback. Product, version, kind and title can be filled in by the address."""
+@blueprint.get("/<int:item_id>/")
+def item(item_id: int) -> ResponseReturnValue:
+    """Show one item. The address of one that was merged leads on to where it is now."""
     person = me()
     viewer = access.viewer_of(person, clock.now())
     if not viewer.may_read:
-        return _refuse(person)
-    if not viewer.contracts:
-        raise ReadOnly(next(iter(viewer.lapses.values()), None))
-    products = [product for product in access.products_of(viewer) if product.id in viewer.contracts]
-    form = ItemForm()
-    form.offer(products, writing.versions_to_write_about(viewer.contracts), current_settings().vendor_name)
-    if request.method == "GET":
-        _fill_in(form)
-    written: list[int] = []
-    if request.method == "POST" and save(form, lambda: written.append(_write(form, person, products))):
-        flash("Saved. Your contract votes for it, and the product team reads it next.", "success")
-        return redirect(url_for(".item", item_id=written[0]))
-    return render_template("feedback/new.html", form=form, products=products), 400 if form.is_submitted() else 200
+        return refuse_reader(person)
+    found = access.find_item(viewer, item_id)
+    further = merging.leads_to(viewer, found)
+    if further is not None:
+        flash(f"{found.kind.capitalize()} {item_id} was merged into this one. Its votes and comments are here.", "info")
+        return redirect(url_for(".item", item_id=further))
+    desk = Desk.returned_to(DraftPurpose.COMMENT, item_id, person)
+    form = CommentForm(formdata=None, body=desk.draft.fields.get("body", "") if desk.draft else "")
+    return show_item(item_id, form, desk)
 
 
-def _fill_in(form: ItemForm) -> None:
-    form.title.data = request.args.get("title", "")[: writing.TITLE_LIMIT]
-    offered: dict[str, set[str]] = {
-        "product": set(form.products),
-        "version": form.versions,
-        "kind": {kind.value for kind in ItemKind},
-    }
-    for name, values in offered.items():
-        if request.args.get(name) in values:
-            form[name].data = request.args[name]
-
-
-def _write(form: ItemForm, person: User, products: list[Product]) -> int:
-    slug = form.product.data or (products[0].slug if len(products) == 1 else "")
-    kind = read_choice(ItemKind, form.kind.data or ItemKind.IDEA, "kind")
-    visibility = read_choice(Visibility, form.visibility.data or Visibility.SUBSCRIBERS, "visibility")
-    severity = read_choice(Severity, form.severity.data, "severity") if form.severity.data else None
-    now = clock.now()
-    with transaction():
-        product = next((product for product in products if product.slug == slug), None)
-        if product is None:
-            raise Invalid("Choose the product it is about.", "product")
-        item = writing.write(
-            access.viewer_of(person, now),
-            product=product,
-            kind=kind,
-            title=form.title.data or "",
-            body=form.body.data or "",
-            visibility=visibility,
-            severity=severity,
-            version=form.version.data or "",
-            now=now,
-        )
-        return item.id
-
-
-@blueprint.get("/<int:item_id>/")
-def item(item_id: int) -> ResponseReturnValue:
-    """Show one item."""
-    return _show(item_id, CommentForm())
-
-
-def _show(item_id: int, form: CommentForm, code: int = 200) -> ResponseReturnValue:
+def show_item(item_id: int, form: CommentForm, desk: Desk, *, previewed: bool = False, code: int = 200) -> ResponseReturnValue:
+    """Show one item with the form for a comment on it."""
     now = clock.now()
     viewer = access.viewer_of(me(), now)
     if not viewer.may_read:
-        return _refuse(viewer.person)
+        return refuse_reader(viewer.person)
     seen = reading.read(viewer, item_id, now=now, comments_before=request.args.get("before", type=int))
     lapse = viewer.lapses.get(seen.item.product_id)
+    form.draft.raw_data, form.draft.data = None, desk.token or ""
     page = render_template(
         "feedback/item.html",
         viewer=viewer,
         reading=seen,
         item=seen.item,
         form=form,
-        **{**_standing(viewer), "lapse": explain(lapse) if lapse is not None else None},
+        desk=desk,
+        limits=limits(),
+        previewed=previewed,
+        files=attachments.shown_to(viewer, [item_id, *(one.item.id for one in seen.merged)]),
+        edited=None if lapse else edits.latest(item_id),
+        may_edit=edits.may_edit(viewer, seen.item) and (not viewer.staff or holds_role("product")()),
+        **{**standing_of(viewer), "lapse": explain(lapse) if lapse is not None else None},
     )
     return page, code
 
@@ -202,19 +165,3 @@ def vote(item_id: int) -> ResponseReturnValue:
     with transaction():
         act(access.viewer_of(person, now), item_id, now=now)
     return redirect(safe_next(request.form.get("next"), url_for(".item", item_id=item_id)))
-
-
-@blueprint.post("/<int:item_id>/comments")
-def comment(item_id: int) -> ResponseReturnValue:
-    """Add a comment."""
-    person, form = me(), CommentForm()
-
-    def act() -> None:
-        now = clock.now()
-        with transaction():
-            writing.comment(access.viewer_of(person, now), item_id, form.body.data or "", now=now)
-
-    if not save(form, act):
-        return _show(item_id, form, 403 if form.form_errors else 400)
-    flash("Your comment is on the page.", "success")
-    return redirect(url_for(".item", item_id=item_id, _anchor="comments"))

@@ -5,13 +5,15 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from portal.account.models import User
 from portal.database import db
 from portal.errors import Invalid
-from portal.feedback import announcements, votes
+from portal.feedback import announcements, followers, votes
 from portal.feedback.access import Viewer, find_item
+from portal.feedback.groups import root_of
 from portal.feedback.models import Comment, Item, ItemKind, Severity, Visibility
 from portal.products.models import Product
-from portal.releases.models import Release, ReleaseState
+from portal.releases.models import Build, Download, Release, ReleaseState
 from portal.text import clean_line, clean_text
 
 TITLE_LIMIT = 160
@@ -58,6 +60,7 @@ def write(
     db.session.add(item)
     db.session.flush()
     votes.add(item.id, contract_id, viewer.person.id, now=now)
+    followers.start(item.id, viewer.person.id, now=now)
     return item
 
 
@@ -84,6 +87,18 @@ def versions_to_write_about(product_ids: Collection[int], *, limit: int = 60) ->
     )
 
 
+def last_download(person: User) -> Release | None:
+    """Return the release of which the person downloaded something last."""
+    return db.session.scalar(
+        sa.select(Release)
+        .join(Build, Build.release_id == Release.id)
+        .join(Download, Download.build_id == Build.id)
+        .where(Download.user_id == person.id)
+        .order_by(Download.last_request_at.desc(), Download.id.desc())
+        .limit(1)
+    )
+
+
 def comment(viewer: Viewer, item_id: int, body: str, *, now: datetime) -> Comment:
     """Add a comment in the name of the viewer's organisation, tell the author, and put the item back into the inbox.
 
@@ -100,6 +115,6 @@ def comment(viewer: Viewer, item_id: int, body: str, *, now: datetime) -> Commen
     )
     db.session.add(written)
     db.session.flush()
-    item.read_at = None
+    db.session.get_one(Item, root_of(item.id)).read_at = None
     announcements.announce_comment(item, written, now=now)
     return written

@@ -1,7 +1,7 @@
 """The files of a release. They are put in and taken out while it is a draft; published bytes never change."""
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -19,6 +19,8 @@ from portal.text import clean_line
 
 # How long bytes may lie in storage before the row that names them is committed; an upload takes minutes.
 GRACE = timedelta(days=1)
+
+_kept_by_others: list[Callable[[], Collection[str]]] = []
 
 
 def add_build(
@@ -163,13 +165,19 @@ def find_file(release: Release, filename: str) -> tuple[Build, bool]:
     return build, True
 
 
+def on_kept(named: Callable[[], Collection[str]]) -> None:
+    """Let somebody else have files in the same storage: `named` returns the digests that `sweep_storage` leaves there."""
+    if named not in _kept_by_others:
+        _kept_by_others.append(named)
+
+
 def sweep_uploads(now: datetime) -> int:
     """Remove what killed processes left of uploads, a day later; return how many files."""
     return store().sweep(now - GRACE)
 
 
 def sweep_storage(now: datetime) -> int:
-    """Remove bytes that no build names, a day later, beside what `sweep_uploads` removes; return how many files.
+    """Remove bytes that no build and nothing else names, a day later, beside what `sweep_uploads` removes; return how many files.
 
     This is for a command, never for a timer: run on another database than the builds belong to, it would remove them all.
     Raises Conflict if no build is known, which says just that.
@@ -177,6 +185,7 @@ def sweep_storage(now: datetime) -> int:
     kept = set(db.session.scalars(sa.select(Build.sha256)))
     if not kept:
         raise Conflict("This database knows no build, so nothing was removed. Check DATABASE_URL and STORAGE_URL.")
+    kept = kept.union(*(named() for named in _kept_by_others))
     return sweep_uploads(now) + store().remove_orphans(kept, now - GRACE)
 
 

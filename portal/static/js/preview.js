@@ -7,13 +7,18 @@
     var waiting = null;
     var latest = 0;
 
+    /* Where the box waits in a part that is hidden, it comes up with the first preview. */
+    function reveal() {
+      var part = box.closest("[hidden]");
+      if (part) { part.hidden = false; }
+    }
     function refresh() {
       var mine = ++latest;
       fetch(box.dataset.preview, { method: "POST", body: new URLSearchParams(new FormData(form)) }).then(function (answer) {
-        return answer.ok ? answer.text() : null;
+        return answer.ok && !answer.redirected ? answer.text() : null; // redirected: to signing in
       }).then(function (html) {
         /* The server cleaned this HTML; it is the same that readers get. */
-        if (html !== null && mine === latest) { box.innerHTML = html; }
+        if (html !== null && mine === latest) { box.innerHTML = html; reveal(); }
       }, function () { /* The last preview stays; saving still works. */ });
     }
     form.addEventListener("input", function () { clearTimeout(waiting); waiting = setTimeout(refresh, 400); });
