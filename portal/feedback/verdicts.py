@@ -92,15 +92,19 @@ def _linked_item(item: Item, release_id: int) -> int | None:
     return db.session.scalar(sa.select(Link.item_id).where(*members).order_by(itself_first, Link.item_id).limit(1))
 
 
-def to_answer(viewer: Viewer, release: Release, now: datetime) -> list[Asked]:
-    """Return what of a beta the viewer asked for and can answer for, by item. None for staff, and once the beta has ended."""
+def to_answer(viewer: Viewer, release: Release, now: datetime, *, item_ids: Collection[int] | None = None) -> list[Asked]:
+    """Return what of a beta the viewer asked for and can answer for, by item; with `item_ids`, those of them that they may see.
+
+    None for staff, and once the beta has ended.
+    """
     if viewer.staff or release.product_id not in viewer.contracts or not asking.is_open(release, now):
         return []
+    which = asked_for(now) if item_ids is None else Item.id.in_(item_ids)
     items = list(
         db.session.scalars(
             sa.select(Item)
             .join(User, User.id == viewer.person.id)
-            .where(Item.id.in_(roots_of(release.id)), visible_to(viewer), asked_for(now))
+            .where(Item.id.in_(roots_of(release.id)), visible_to(viewer), which)
             .order_by(Item.id)
         )
     )
