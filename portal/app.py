@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from portal import checks, config, database, storage
 from portal.account import (
     circles,
+    contract_files_staff,
     contract_views,
     email_change_views,
     email_changes,
@@ -20,12 +21,13 @@ from portal.account import (
     factor_views,
     invitation_views,
     invitations,
+    privacy_views,
     reminders,
     renewals,
     seat_news,
+    security_mail,
     session_cookie,
     signing_in,
-    security_mail,
     team_staff,
 )
 from portal.account import staff as account_staff
@@ -39,12 +41,18 @@ from portal.feedback import announcements as feedback_announcements
 from portal.feedback import answers as feedback_answers
 from portal.feedback import api_views as feedback_api
 from portal.feedback import asked_for as feedback_asked_for
+from portal.feedback import asking as feedback_asking
 from portal.feedback import attachment_views as feedback_attachments
 from portal.feedback import attachments as feedback_files
+from portal.feedback import behalf_staff as feedback_behalf
 from portal.feedback import edit_views as feedback_edits
-from portal.feedback import asking as feedback_asking
+from portal.feedback import merging_staff as feedback_merging
+from portal.feedback import roadmap_views as feedback_roadmap
+from portal.feedback import loop_staff as feedback_loop_staff
+from portal.feedback import loop_views as feedback_loop
 from portal.feedback import shipping as feedback_shipping
 from portal.feedback import staff as feedback_staff
+from portal.feedback import tags_staff as feedback_tags
 from portal.feedback import views as feedback_views
 from portal.feedback import writing_views as feedback_writing
 from portal.home import audit_staff
@@ -59,7 +67,7 @@ from portal.releases import audience as release_audience
 from portal.releases import builds, capacity, feed_views, followups, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import bearer, errors, filters, frame, guards, headers, health, hosts, icons, origin, urls
+from portal.web import bearer, errors, filters, frame, guards, headers, health, hosts, icons, origin, sections, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -84,6 +92,12 @@ BLUEPRINTS = (
     feedback_edits.blueprint,
     feedback_attachments.blueprint,
     feedback_staff.blueprint,
+    feedback_loop.blueprint,
+    feedback_loop_staff.blueprint,
+    feedback_tags.blueprint,
+    feedback_merging.blueprint,
+    feedback_behalf.blueprint,
+    feedback_roadmap.blueprint,
     feedback_api.blueprint,
     account_views.blueprint,
     email_change_views.blueprint,
@@ -91,8 +105,11 @@ BLUEPRINTS = (
     invitation_views.blueprint,
     factor_sign_in_views.blueprint,
     factor_views.blueprint,
+    contract_files_staff.blueprint,
     account_staff.contracts_blueprint,
     account_staff.customers_blueprint,
+    privacy_views.blueprint,
+    privacy_views.staff_blueprint,
     team_staff.team_blueprint,
     team_staff.tokens_blueprint,
     notices_views.blueprint,
@@ -109,7 +126,15 @@ NAVIGATION = (
     frame.Entry("Beta", "beta.index", 20),
     frame.Entry("Releases", "releases.index", 30),
     frame.Entry(
-        "Feedback", "feedback.index", 40, also=(feedback_writing.blueprint.name, feedback_edits.blueprint.name)
+        "Feedback",
+        "feedback.index",
+        40,
+        also=(
+            feedback_writing.blueprint.name,
+            feedback_edits.blueprint.name,
+            feedback_roadmap.blueprint.name,
+            feedback_loop.blueprint.name,
+        ),
     ),
     frame.Entry("Contract", "contracts.index", 50),
     frame.Entry("Home", "home_staff.index", 10, staff=True),
@@ -122,8 +147,22 @@ NAVIGATION = (
         also=(adoption_staff.blueprint.name, schedule_staff.blueprint.name),
     ),
     frame.Entry("Beta terms", "beta_staff.index", 25, staff=True, shown=guards.holds_role("publisher")),
-    frame.Entry("Feedback", "feedback_staff.index", 30, staff=True, shown=guards.holds_role("product")),
-    frame.Entry("Contracts", "contracts_staff.index", 40, staff=True, shown=guards.holds_role("accounts")),
+    frame.Entry(
+        "Feedback",
+        "feedback_staff.index",
+        30,
+        staff=True,
+        shown=guards.holds_role("product"),
+        also=(feedback_tags.blueprint.name, feedback_merging.blueprint.name, feedback_behalf.blueprint.name),
+    ),
+    frame.Entry(
+        "Contracts",
+        "contracts_staff.index",
+        40,
+        staff=True,
+        shown=guards.holds_role("accounts"),
+        also=(contract_files_staff.blueprint.name,),
+    ),
     frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
     frame.Entry(
         "Notices",
@@ -141,6 +180,7 @@ ACCOUNT_MENU = (
     frame.Entry("Notices", "notices.preferences", 10),
     frame.Entry("Profile and time zone", "account.profile", 20),
     frame.Entry("Password and sessions", "account.security", 30),
+    frame.Entry("Your data", "privacy.index", 50),
     frame.Entry("Staff tokens", "tokens_staff.index_tokens", 40, shown=guards.holds_role(*guards.STAFF_ROLES)),
 )
 
@@ -159,6 +199,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
+    hosts.init_app(app, settings)
     database.init_app(app, settings)
     app.extensions["migrate"] = Migrations(app, database.db, MIGRATIONS)
     storage.init_app(app, settings)
@@ -170,7 +211,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     limiter.init_app(app)
     bootstrap.init_app(app)
     signing_in.init_app(app, settings)
-    hosts.init_app(app, settings)
     factor_sign_in_views.init_app(app)
     session_cookie.init_app(app, settings)
 
@@ -184,6 +224,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     filters.init_app(app, settings)
     urls.init_app(app)
     frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
+    sections.init_app(app)
     rendering.init_app(app)
     checks.init_app(app, settings)
     _register_across_floors()
@@ -216,6 +257,8 @@ def _register_across_floors() -> None:
     builds.on_kept(feedback_files.named)
     followups.register(feedback_shipping.release_published, feedback_shipping.release_withdrawn, feedback_shipping.release_discarded)
     subscriptions.on_priority(entitlements.priority_products)
+    feedback_loop.register_sections()
+    feedback_loop_staff.register_sections()
     for module in (
         requests,
         invitations,

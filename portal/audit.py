@@ -153,3 +153,31 @@ def opened(reason: str) -> Iterator[None]:
     yield
     db.session.flush()
     db.session.execute(sa.delete(AuditOpening).where(AuditOpening.id == opening))
+
+
+# Retention -----------------------------------------------------------------------------------------------------------------------
+
+BATCH = 10_000
+
+
+def forget_addresses(before: datetime) -> int:
+    """Forget the network addresses of some events of before then. Returns how many; 0: none is left."""
+    ids = list(db.session.scalars(sa.select(AuditEvent.id).where(AuditEvent.at < before, AuditEvent.address.is_not(None)).limit(BATCH)))
+    if ids:
+        with opened("addresses are forgotten"):
+            db.session.execute(_apart(sa.update(AuditEvent).where(AuditEvent.id.in_(ids)).values(address=None)))
+    return len(ids)
+
+
+def forget_events(before: datetime) -> int:
+    """Delete some events of before then. Returns how many; 0: none is left."""
+    ids = list(db.session.scalars(sa.select(AuditEvent.id).where(AuditEvent.at < before).limit(BATCH)))
+    if ids:
+        with opened("events are forgotten"):
+            db.session.execute(_apart(sa.delete(AuditEvent).where(AuditEvent.id.in_(ids))))
+    return len(ids)
+
+
+def _apart(statement: Any) -> Any:
+    """Objects in the session need not follow."""
+    return statement.execution_options(synchronize_session=False)

@@ -10,12 +10,15 @@ from flask.cli import AppGroup, ScriptInfo
 
 from portal import audit
 from portal.account import cli as account
+from portal.account import team_cli
+from portal.account.privacy_cli import person
 from portal.app import create_app
 from portal.beta.cli import beta_terms
 from portal.config import ConfigurationError, current_settings
 from portal.database import UNUSABLE
 from portal.errors import Busy, PortalError
 from portal.feedback.cli import feedback
+from portal.home.audit_cli import audit as audit_commands
 from portal.notices.cli import notices
 from portal.products.cli import product
 from portal.releases.cli import release
@@ -70,7 +73,10 @@ def upgrade_database() -> None:
     click.echo("The database is up to date.")
 
 
-COMMANDS: tuple[click.Command, ...] = (database, *account.COMMANDS, beta_terms, feedback, notices, product, release)
+team_cli.add_to(account.staff)
+COMMANDS: tuple[click.Command, ...] = (
+    database, *account.COMMANDS, person, audit_commands, beta_terms, feedback, notices, product, release,
+)  # fmt: skip
 
 for command in COMMANDS:
     main.add_command(command)

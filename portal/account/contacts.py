@@ -14,7 +14,7 @@ from portal.account.contracts import lock_contract
 from portal.account.models import SEATS, AccessToken, Contact, Contract, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
-from portal.notices import subscriptions
+from portal.notices import subscriptions, suppression
 from portal.text import clean_line
 
 
@@ -110,13 +110,13 @@ def _release(contact: Contact, *, actor: User | None, now: datetime) -> None:
     db.session.flush()
 
 
-def usual_domains(contract: Contract) -> set[str]:
+def usual_domains(organization_id: int) -> set[str]:
     """Return the domains at which the organisation's people are: the contacts of its contracts, now and before, and its customers.
 
     An address at another one may be a slip, or somebody who does not belong there. Empty when nobody is known.
     """
     domain = sa.func.substr(User.email, _position_of_at() + 1)
-    known = sa.select(domain).where(User.organization_id == contract.organization_id, User.active.is_(True)).distinct()
+    known = sa.select(domain).where(User.organization_id == organization_id, User.active.is_(True)).distinct()
     return set(db.session.scalars(known))
 
 
@@ -148,6 +148,7 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
     meant, added_for_this = people.find_person(address), _was_added_for(contact)
     if meant is None and added_for_this:
         people.change_address(before, address)
+        suppression.recall(address, now=now)
     else:
         meant = meant or people.find_or_add_person(address, before.name, contract.organization, now=now)
         _refuse_strangers(meant, contract, actor)

@@ -3,21 +3,23 @@
 Each list costs the same number of statements however long it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload, selectinload
 
 from portal.account import renewals
-from portal.account.contracts import Standing, standing
-from portal.account.models import Contact, Contract, Organization, RenewalRequest, User, roles_users
+from portal.account.contracts import ContractState, Standing, standing
+from portal.account.entitlements import by_calendar, in_force
+from portal.account.models import Contact, Contract, Organization, RenewalRequest, Term, User, roles_users
 from portal.database import db
 from portal.notices import suppression
 
 PAGE = 50
+EXPORTED_AT_ONCE = 1000
 Row = TypeVar("Row")
 
 
@@ -55,40 +57,119 @@ class OrganizationRow:
     contracts: int
 
 
-def contracts_page(query: str, after: str | None, now: datetime, *, asked_only: bool = False, size: int = PAGE) -> Page[ContractRow]:
-    """Return the contracts after number `after` that match `query`: by number, organisation, or a contact's name or address.
+@dataclass(frozen=True)
+class Wanted:
+    """Which contracts to list: all of what is given must hold.
 
-    With `asked_only`, those that a contact asked to renew.
+    `query` is a part of the number, the organisation, a contact's name or address, or an order's reference. `ending_in`: in force,
+    and so many days or fewer are left of the last term. `asked`: a contact asked to renew.
     """
-    wanted = (
+
+    query: str = ""
+    state: ContractState | None = None
+    ending_in: int | None = None
+    asked: bool = False
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is left out."""
+        return self != Wanted()
+
+
+# The day a contract's last term ends; it has one from the moment it is made.
+_last_day = sa.select(sa.func.max(Term.ends_on)).where(Term.contract_id == Contract.id).correlate(Contract).scalar_subquery()
+
+
+def contracts_page(wanted: Wanted, after: str | None, now: datetime, *, size: int = PAGE) -> Page[ContractRow]:
+    """Return the wanted contracts by number, after that of `after`; those that end soon by their last day, after that and the number.
+
+    A key that cannot be read begins anew.
+    """
+    found = (
         sa.select(Contract)
         .join(Contract.organization)
         .options(joinedload(Contract.organization), joinedload(Contract.product), selectinload(Contract.terms))
-        .order_by(Contract.number)
+        .where(*_conditions(wanted, now))
         .limit(size + 1)
     )
-    if after is not None:
-        wanted = wanted.where(Contract.number > after)
-    if query:
-        named = (
-            sa.select(Contact.contract_id)
-            .join(Contact.user)
-            .where(Contact.released_at.is_(None), sa.or_(_holds(User.name, query), _holds(User.email, query)))
-        )
-        wanted = wanted.where(sa.or_(_holds(Contract.number, query), _holds(Organization.name, query), Contract.id.in_(named)))
-    if asked_only:
-        wanted = wanted.where(Contract.id.in_(sa.select(RenewalRequest.contract_id).where(renewals.is_open())))
-    contracts = list(db.session.scalars(wanted))
+    if wanted.ending_in is not None:
+        found = found.order_by(_last_day, Contract.number)
+        day, _, number = (after or "").partition("/")
+        if after is not None and _is_date(day):
+            later = sa.and_(_last_day == date.fromisoformat(day), Contract.number > number)
+            found = found.where(sa.or_(_last_day > date.fromisoformat(day), later))
+    else:
+        found = found.order_by(Contract.number)
+        if after is not None:
+            found = found.where(Contract.number > after)
+    contracts = list(db.session.scalars(found))
     page, more = contracts[:size], len(contracts) > size
     ids = [contract.id for contract in page]
     seats, asked = contacts_by_contract(ids), renewals.open_requests(ids)
     rows = [ContractRow(contract, standing(contract, now), seats.get(contract.id, []), asked.get(contract.id)) for contract in page]
-    return Page(rows, page[-1].number if more else None)
+    if not more:
+        return Page(rows, None)
+    number = page[-1].number
+    return Page(rows, number if wanted.ending_in is None else f"{page[-1].terms[-1].ends_on}/{number}")
 
 
-def all_contracts(now: datetime) -> list[ContractRow]:
-    """Return every contract, by number, with terms and contacts: for export."""
-    return list(contracts_page("", None, now, size=1_000_000).rows)
+def _conditions(wanted: Wanted, now: datetime) -> list[sa.ColumnElement[bool]]:
+    conditions = []
+    if wanted.query:
+        named = (
+            sa.select(Contact.contract_id)
+            .join(Contact.user)
+            .where(Contact.released_at.is_(None), sa.or_(_holds(User.name, wanted.query), _holds(User.email, wanted.query)))
+        )
+        ordered = sa.select(Term.contract_id).where(_holds(Term.order_reference, wanted.query))
+        conditions.append(
+            sa.or_(
+                _holds(Contract.number, wanted.query),
+                _holds(Organization.name, wanted.query),
+                Contract.id.in_(named),
+                Contract.id.in_(ordered),
+            )
+        )
+    if wanted.asked:
+        conditions.append(Contract.id.in_(sa.select(RenewalRequest.contract_id).where(renewals.is_open())))
+    if wanted.state is not None:
+        conditions.append(_is_in(wanted.state, now))
+    if wanted.ending_in is not None:
+        within = timedelta(days=wanted.ending_in)
+        conditions += [in_force(now), by_calendar(now, lambda today: _last_day <= today + within)]
+    return conditions
+
+
+def _is_in(state: ContractState, now: datetime) -> sa.ColumnElement[bool]:
+    """The condition on Contract that `standing` would find it in this state."""
+    lives = sa.and_(Contract.cancelled_at.is_(None), Contract.suspended_at.is_(None))
+    if state is ContractState.CANCELLED:
+        return Contract.cancelled_at.is_not(None)
+    if state is ContractState.SUSPENDED:
+        return sa.and_(Contract.cancelled_at.is_(None), Contract.suspended_at.is_not(None))
+    if state is ContractState.ACTIVE:
+        return in_force(now)
+    coming = by_calendar(now, lambda today: _last_day > today)
+    return sa.and_(lives, sa.not_(in_force(now)), coming if state is ContractState.UPCOMING else sa.not_(coming))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def all_contracts(now: datetime, wanted: Wanted = Wanted()) -> Iterator[ContractRow]:
+    """Give every wanted contract, with terms and contacts, a page at a time: for exports."""
+    after: str | None = None
+    while True:
+        page = contracts_page(wanted, after, now, size=EXPORTED_AT_ONCE)
+        yield from page.rows
+        if page.next_key is None:
+            return
+        after = page.next_key
 
 
 def contacts_by_contract(contract_ids: Sequence[int], at: datetime | None = None) -> dict[int, list[Contact]]:
@@ -111,7 +192,7 @@ def people_page(query: str, after: str | None, *, size: int = PAGE) -> Page[Pers
     wanted = (
         sa.select(User)
         .outerjoin(User.organization)
-        .where(User.id.not_in(sa.select(roles_users.c.user_id)))
+        .where(User.id.not_in(sa.select(roles_users.c.user_id)), User.erased_at.is_(None))
         .order_by(User.email)
         .limit(size + 1)
     )

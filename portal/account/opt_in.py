@@ -14,7 +14,7 @@ from portal import audit
 from portal.account import people
 from portal.account.models import Contact, User, roles_users
 from portal.database import db, insert
-from portal.notices import requests
+from portal.notices import requests, suppression
 from portal.notices.models import OPEN_STATES, Delivery, Notice, Subscription, SubscriptionRequest, Suppression, Topic
 from portal.notices.outbox import run_update
 from portal.notices.subscriptions import OPEN_TOPICS
@@ -41,6 +41,7 @@ def ask_address(email: str, name: str, product: Product, topics: Iterable[Topic]
         "created_at": now,
     }
     db.session.execute(insert(User).values(newcomer).on_conflict_do_nothing())
+    suppression.recall(address, now=now)
     requests.ask(sa.select(User.id).where(User.email == address), product.id, topics, now=now)
     return address
 
@@ -101,11 +102,11 @@ def _never_confirmed(now: datetime) -> sa.Select[int]:
         .where(Delivery.user_id == User.id, Notice.id == Delivery.notice_id)
         .where(sa.or_(Notice.kind != requests.KIND, Delivery.state.in_(OPEN_STATES)))
     )
-    return sa.select(User.id).where(
     return _only_typed().where(sa.not_(open_request), sa.not_(other_mail))
 
 
 def _only_typed() -> sa.Select[int]:
+    return sa.select(User.id).where(
         User.provisional.is_(True), User.password.is_(None), User.organization_id.is_(None),
         User.id.not_in(sa.select(Contact.user_id)), User.id.not_in(sa.select(roles_users.c.user_id)),
     )  # fmt: skip

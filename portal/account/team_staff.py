@@ -142,7 +142,7 @@ def create_token() -> ResponseReturnValue:
 
 def _token_form() -> StaffTokenForm:
     form = StaffTokenForm()
-    form.scopes.choices = [(scope.name, f"{scope.label} ({scope.name})") for scope in staff_tokens.scopes_open_to(person())]
+    form.scopes.choices = {scope.name: f"{scope.label} ({scope.name})" for scope in staff_tokens.scopes_open_to(person())}
     return form
 
 

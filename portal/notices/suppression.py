@@ -9,11 +9,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import defer
 
-from portal import audit
+from portal import audit, tokens
 from portal.audit import Actor
+from portal.config import current_settings
 from portal.database import db, insert
 from portal.errors import Conflict, NotFound
-from portal.notices.models import Delivery, Notice, Suppression, SuppressionCause
+from portal.notices.models import Delivery, ErasedSuppression, Notice, Suppression, SuppressionCause
 from portal.text import clean_address, clean_line
 
 PAGE = 50
@@ -88,6 +89,32 @@ def lift(address: str, *, now: datetime, actor: Actor | None = None) -> bool:
     details = {"address": gone.address, "cause": gone.cause.value, "reason": gone.reason}
     audit.record("address.suppression_lifted", subject_type="suppression", subject_id=gone.id, actor=actor, now=now, **details)
     return True
+
+
+def keep_as_hash(address: str, *, now: datetime) -> None:
+    """Forget an address, and that no mail goes to it, but for a keyed hash: who is erased must not be mailed again either."""
+    gone = db.session.execute(
+        sa.delete(Suppression).where(Suppression.address == address.lower()).returning(Suppression.cause)
+    ).scalar_one_or_none()  # fmt: skip
+    if gone is not None:
+        values = {"address_hash": _hash(address), "cause": gone.value, "created_at": now}
+        db.session.execute(insert(ErasedSuppression).values(values).on_conflict_do_nothing())
+
+
+def recall(address: str, *, now: datetime) -> bool:
+    """Suppress an address that is typed in anew and was suppressed when its person was erased. Returns whether it was.
+
+    The same statement runs for every address, known or not.
+    """
+    found = db.session.execute(
+        sa.delete(ErasedSuppression).where(ErasedSuppression.address_hash == _hash(address)).returning(ErasedSuppression.cause)
+    ).scalar_one_or_none()
+    return found is not None and add(address, "No mail went there when its person was erased.", now=now, cause=SuppressionCause(found))
+
+
+def _hash(address: str) -> str:
+    """A keyed hash: without the secret key nobody can try addresses on it (HMAC, RFC 2104)."""
+    return tokens.hash_token(tokens.derive_token(current_settings().secret_key, "erased suppression", address.lower()))
 
 
 def suppressed(addresses: Iterable[str]) -> dict[str, str]:

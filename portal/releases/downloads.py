@@ -17,12 +17,15 @@ OPEN_FOR = timedelta(hours=24)
 SECOND_THOUGHTS = timedelta(minutes=10)
 
 
-def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Span, now: datetime) -> int:
+def record(
+    build_id: int, user_id: int, contract_id: int | None, byte_range: Span, now: datetime, *, address: str | None = None
+) -> int:
     """Note that a range of a build was granted to a person, and return the id of the download it belongs to.
 
-    `contract_id` is None when it was taken under no contract: by staff, or a stable build that any customer may have.
+    `contract_id` is None when it was taken under no contract: by staff, or a stable build that any customer may have. `address` is
+    the network address it was asked for from; that of the first request is kept.
     """
-    download = _open(build_id, user_id, contract_id, now)
+    download = _open(build_id, user_id, contract_id, now, address)
     download.ranges = _added(download.ranges, byte_range)
     download.last_request_at = max(download.last_request_at, now)
     db.session.flush()
@@ -33,10 +36,11 @@ def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Spa
 _OPEN = sa.select(Download).where(Download.open_key == sa.bindparam("key")).with_for_update().execution_options(populate_existing=True)
 
 
-def _open(build_id: int, user_id: int, contract_id: int | None, now: datetime) -> Download:
+def _open(build_id: int, user_id: int, contract_id: int | None, now: datetime, address: str | None) -> Download:
     """Return the open download of these, locked until the transaction ends; a new one where there is none."""
     key = f"{build_id}:{user_id}:{contract_id or '-'}"
-    new = {"build_id": build_id, "user_id": user_id, "contract_id": contract_id, "started_at": now, "last_request_at": now}
+    times = {"started_at": now, "last_request_at": now}
+    new = {"build_id": build_id, "user_id": user_id, "contract_id": contract_id, "address": address, **times}
     while (found := db.session.scalar(_OPEN, {"key": key})) is None or _is_over(found, now):
         if found is not None:
             found.open_key = None

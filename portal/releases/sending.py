@@ -152,7 +152,8 @@ def send(build: Build, caller: Caller, *, contract_id: int | None) -> Response:
             # Whoever has a link can take any range with it, so it grants them all.
             granted = planned.span if link is None else Span(0, planned.size - 1)
             with transaction():
-                download_id = downloads.record(build_id, user_id, contract_id, granted, clock.now())
+                address = request.remote_addr if settings.download_address_days else None
+                download_id = downloads.record(build_id, user_id, contract_id, granted, clock.now(), address=address)
         on_end = _at_the_end(current_app._get_current_object(), download_id, slot)  # type: ignore[attr-defined]
         release_connection()
         if link is not None:

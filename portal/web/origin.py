@@ -3,6 +3,7 @@
 from flask import Flask, request
 
 from portal import audit
+from portal.config import current_settings
 
 WEB = "web"
 
@@ -12,7 +13,7 @@ def init_app(app: Flask) -> None:
 
     @app.before_request
     def note() -> None:
-        audit.comes_from(audit.Origin(WEB, request.remote_addr))
+        audit.comes_from(audit.Origin(WEB, _address()))
 
     @app.teardown_request
     def forget(error: BaseException | None) -> None:
@@ -21,4 +22,9 @@ def init_app(app: Flask) -> None:
 
 def of_token(label: str) -> None:
     """Note that the current request was let in by the staff token called `label`."""
-    audit.comes_from(audit.Origin(f"token {label}", request.remote_addr))
+    audit.comes_from(audit.Origin(f"token {label}", _address()))
+
+
+def _address() -> str | None:
+    """The client's network address, if addresses are noted at all."""
+    return request.remote_addr if current_settings().audit_address_days else None

@@ -1,0 +1,123 @@
+"""Erasing a person: name and address are nowhere any more, in any table; what counts stays."""
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from portal import clock
+from portal.account import contacts, contracts, people, personal_data, privacy
+from portal.account.models import Contact, User
+from portal.audit import AuditEvent
+from portal.database import Base, db, transaction
+from portal.errors import Conflict, NotFound
+from portal.notices import suppression
+from portal.notices.models import Delivery, ErasedSuppression, Suppression
+from tests import board
+from tests.cast import Cast
+
+pytestmark = pytest.mark.usefixtures("app_context")
+
+
+def everything() -> str:
+    """All text in all tables, as one long string in lower case."""
+    db.session.expire_all()
+    parts = []
+    for table in Base.metadata.sorted_tables:
+        for row in db.session.execute(sa.select(table)):
+            parts.append(repr(tuple(row)))
+    return "\n".join(parts).lower()
+
+
+def find(email: str) -> User:
+    person = people.find_person(email)
+    assert person is not None
+    return person
+
+
+def release(email: str) -> None:
+    with transaction():
+        contact = db.session.scalars(sa.select(Contact).where(Contact.user_id == find(email).id, Contact.released_at.is_(None))).one()
+        contacts.release_contact(contact, actor=find("anton@vendor.example.org"), now=clock.now())
+
+
+def erase(person_id: int) -> None:
+    with transaction():
+        privacy.erase(person_id, actor=find("anton@vendor.example.org"), now=clock.now())
+
+
+def test_after_erasing_the_person_stands_nowhere(cast: Cast) -> None:
+    person_id = find(cast.bob).id
+    board.write(cast.bob, title="Keep the clipboard")
+    with transaction():
+        anton = find(cast.anton)
+        suppression.add_by_hand(cast.bob, "Bob Example asked for no mail", actor=anton, now=clock.now())
+    release(cast.bob)
+    assert cast.bob in everything()
+    erase(person_id)
+    left = everything()
+    for told in (cast.bob, "bob example", "bob@"):
+        assert told not in left
+    person = db.session.get_one(User, person_id)
+    assert person.label == "Erased person"
+    assert not person.active
+
+
+def test_what_counts_stays(cast: Cast) -> None:
+    person_id, item_id = find(cast.bob).id, board.write(cast.bob, title="Keep the clipboard")
+    release(cast.bob)
+    seats = db.session.scalar(sa.select(sa.func.count()).where(Contact.user_id == person_id))
+    mails = db.session.scalar(sa.select(sa.func.count()).where(Delivery.user_id == person_id))
+    erase(person_id)
+    assert db.session.scalar(sa.select(sa.func.count()).where(Contact.user_id == person_id)) == seats
+    assert db.session.scalar(sa.select(sa.func.count()).where(Delivery.user_id == person_id)) == mails
+    table = Base.metadata.tables["feedback_items"]
+    kept = db.session.execute(sa.select(table.c.title, table.c.organization_id).where(table.c.id == item_id)).one()
+    assert kept.title == "Keep the clipboard"
+    event = db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "person.erased")).one()
+    assert (event.actor, event.person_id, event.details) == ("Anton Example", person_id, {})
+
+
+def test_a_contact_and_a_member_of_staff_are_not_erased_before_their_work_is_handed_on(cast: Cast) -> None:
+    with pytest.raises(Conflict, match="holds a seat of NW-2041"):
+        erase(find(cast.alice).id)
+    with pytest.raises(Conflict, match="member of staff"):
+        erase(find(cast.paula).id)
+    assert find(cast.alice).name == "Alice Example"
+
+
+def test_nobody_is_erased_twice(cast: Cast) -> None:
+    person_id = find(cast.erin).id
+    erase(person_id)
+    with pytest.raises(NotFound):
+        erase(person_id)
+
+
+def test_an_erased_address_that_was_suppressed_is_suppressed_again_when_it_is_typed_in(cast: Cast) -> None:
+    with transaction():
+        suppression.add_by_hand(cast.erin, "asked for it", actor=find(cast.anton), now=clock.now())
+    erase(find(cast.erin).id)
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Suppression)) == 0
+    with transaction():
+        press = contracts.find_or_create_organization("Example Press", actor=None, now=clock.now())
+        people.add_customer(cast.erin, "Erin Example", press, actor=None, now=clock.now())
+    assert suppression.find(cast.erin) is not None
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(ErasedSuppression)) == 0
+
+
+def test_another_person_of_the_same_name_keeps_it(cast: Cast) -> None:
+    with transaction():
+        press = contracts.find_or_create_organization("Example Press", actor=None, now=clock.now())
+        people.add_customer("ben@press.example.org", "Erin Example", press, actor=None, now=clock.now())
+    erase(find(cast.erin).id)
+    assert find("ben@press.example.org").name == "Erin Example"
+
+
+def test_the_register_names_every_column_that_points_to_a_person(app: Flask) -> None:
+    told = {kept.key for kept in personal_data.OWN} | personal_data.STAFF_ACTS
+    assert personal_data.columns_that_name_people() - told == set(), "say in portal/account/personal_data.py what becomes of them"
+    assert told - personal_data.columns_that_name_people() == set(), "these are gone"
+
+
+def test_no_copy_holds_what_opens_a_door(app: Flask) -> None:
+    shown = {name for kept in personal_data.OWN for name in kept.show}
+    assert not shown & {"token_hash", "secret", "code_hash", "lookup", "public_key", "credential_id", "nonce", "password", "fingerprint"}

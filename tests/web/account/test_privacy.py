@@ -1,0 +1,63 @@
+"""A copy of one's data, and being erased, from the pages."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from portal.account.models import User
+from portal.database import db
+from tests.cast import PASSWORD, Cast
+from tests.conftest import csrf_token
+
+SignIn = Callable[[str], FlaskClient]
+
+
+def test_a_person_gets_a_copy_of_what_is_kept_about_them(cast: Cast, sign_in: SignIn) -> None:
+    client = sign_in(cast.alice)
+    page = client.get("/account/data/").get_data(as_text=True)
+    answer = client.post("/account/data/copy", data={"csrf_token": csrf_token(page)})
+    assert answer.mimetype == "application/zip"
+    archive = zipfile.ZipFile(BytesIO(answer.data))
+    account = json.loads(archive.read("account.json"))
+    assert (account["email"], account["organization"]) == (cast.alice, "Example Logistics")
+    seats = json.loads(archive.read("contacts.json"))
+    assert [seat["contract"] for seat in seats] == [cast.contract]
+    whole = b"".join(archive.read(name) for name in archive.namelist()).decode()
+    assert cast.bob not in whole, "nothing about anybody else"
+    assert PASSWORD not in whole
+    assert "argon2" not in whole
+
+
+def test_staff_erase_a_person_by_typing_the_address(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        erin = db.session.scalars(sa.select(User.id).where(User.email == cast.erin)).one()
+        alice = db.session.scalars(sa.select(User.id).where(User.email == cast.alice)).one()
+    client = sign_in(cast.anton)
+    url = f"/staff/customers/{erin}/erase"
+    token = csrf_token(client.get(url).get_data(as_text=True))
+    assert client.post(url, data={"csrf_token": token, "address": "somebody@example.org"}).status_code == 400
+    assert client.post(url, data={"csrf_token": token, "address": cast.erin.upper()}).status_code == 303
+    assert client.get(url).status_code == 404
+    assert cast.erin not in client.get("/staff/customers/").get_data(as_text=True)
+    blocked = client.get(f"/staff/customers/{alice}/erase").get_data(as_text=True)
+    assert "holds a seat of NW-2041" in blocked
+    assert client.post(f"/staff/customers/{alice}/erase", data={"csrf_token": token, "address": cast.alice}).status_code == 400
+
+
+def test_an_erased_person_is_signed_out_and_cannot_sign_in_again(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    mine, anton = sign_in(cast.erin), sign_in(cast.anton)
+    with app.app_context():
+        erin = db.session.scalars(sa.select(User.id).where(User.email == cast.erin)).one()
+    url = f"/staff/customers/{erin}/erase"
+    token = csrf_token(anton.get(url).get_data(as_text=True))
+    anton.post(url, data={"csrf_token": token, "address": cast.erin})
+    assert mine.get("/account/").status_code == 302
+    fresh = app.test_client()
+    token = csrf_token(fresh.get("/sign-in").get_data(as_text=True))
+    answer = fresh.post("/sign-in", data={"email": cast.erin, "password": PASSWORD, "csrf_token": token})
+    assert answer.status_code != 302
