@@ -95,7 +95,7 @@ def _shift_columns(shifts: dict[int, Weight]) -> list[sa.ColumnElement[int]]:
     """By how much the contracts that differ shift the tallies of an Item. Numbers of ours, written out: there may be thousands."""
     columns = [sa.column("contract_id", sa.Integer), *(sa.column(name, sa.BigInteger) for name in Weight._fields)]
     table = sa.values(*columns, literal_binds=True).data([(contract_id, *weight) for contract_id, weight in shifts.items()])
-    by_contract = table.cte("shifts")
+    by_contract = table.cte()  # anonymous: a statement may ask twice
     live = sa.and_(Vote.item_id == Item.id, Vote.withdrawn_at.is_(None), Vote.contract_id == by_contract.c.contract_id)
     return [
         sa.select(sa.cast(sa.func.coalesce(sa.func.sum(by_contract.c[name]), 0), sa.BigInteger))
