@@ -2,7 +2,7 @@
 
 What people type is never a query language: it is taken apart into words here, in Python, for text and search alike, so quotes,
 operators and wildcards separate words and do nothing else. Each word of three letters and more also finds longer ones that
-begin with it; there is no stemming, since feedback comes in many languages.
+begin with it, numbers only themselves; there is no stemming, since feedback comes in many languages.
 
 `feedback_search` holds, for each item, the words of its title, the words of its body, and its product as a word of its own kind,
 so that a search in one product reads no other's. It is no model: one database has it as a virtual table, the other as a table.
@@ -100,12 +100,17 @@ def _holds(query: str) -> sa.ColumnElement[bool]:
 def _query(words: Iterable[str], product_ids: Collection[int] | None = None) -> str:
     """Write the query of the database in use. `words` hold letters and digits alone, so they need no escaping."""
     if _is_postgresql():
-        terms = [f"'{word}':{'*' if len(word) >= PREFIX_LENGTH else ''}AB" for word in words]
+        terms = [f"'{word}':{'*' if _begins(word) else ''}AB" for word in words]
         scope = [f"'p{product_id}':C" for product_id in product_ids or ()]
         return " & ".join(terms + ([f"({' | '.join(scope)})"] if scope else []))
-    terms = [f'"{word}"{" *" if len(word) >= PREFIX_LENGTH else ""}' for word in words]
+    terms = [f'"{word}"{" *" if _begins(word) else ""}' for word in words]
     query = f"{{title body}} : ({' AND '.join(terms)})"
     return query + f" AND product : ({' OR '.join(f'p{product_id}' for product_id in product_ids)})" if product_ids else query
+
+
+def _begins(word: str) -> bool:
+    """Whether a word of a search also finds those that begin with it."""
+    return len(word) >= PREFIX_LENGTH and not word.isdigit()
 
 
 def _is_postgresql() -> bool:
@@ -172,7 +177,7 @@ def _likeness(item: Item, weights: dict[str, float]) -> float:
 
 
 def _holds_word(words: list[str], word: str) -> bool:
-    return word in words or (len(word) >= PREFIX_LENGTH and any(other.startswith(word) for other in words))
+    return word in words or (_begins(word) and any(other.startswith(word) for other in words))
 
 
 def reindex(item_ids: Collection[int]) -> None:
