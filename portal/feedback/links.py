@@ -142,7 +142,7 @@ def roots_of(release_id: int) -> sa.Select[int]:
 
 def of_release(release: Release, now: datetime) -> Sequence[Linked]:
     """Return what is linked to a release, by the item that stands for it, most votes first."""
-    counted = votes.count_of_item(now)
+    counted = votes.count_of_item(now).label("counted")
     rows = db.session.execute(
         sa.select(Item, counted)
         .join(Item.product)
