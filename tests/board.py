@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from portal.account import people
 from portal.account.models import Contract, User
+from portal.audit import AuditEvent
 from portal.database import db, transaction
-from portal.feedback import triage, votes, writing
+from portal.feedback import merging, triage, votes, writing
 from portal.feedback.access import Viewer, viewer_of
 from portal.feedback.models import Item, ItemKind, Status, Visibility
 from portal.products.models import Product
@@ -56,6 +57,19 @@ def answer(item_id: int, status: Status = Status.UNDER_REVIEW, *, by: str = "pet
         return triage.answer(item_id, revision=db.session.get_one(Item, item_id).revision, status=status, actor=person(by), **values)
 
 
+def merge(item_id: int, target_id: int, revisions: tuple[int, int] | None = None) -> None:
+    """Merge an item into another one as the product team, knowing the latest revisions of both."""
+    with transaction():
+        latest = {item.id: item.revision for item in db.session.scalars(sa.select(Item).where(Item.id.in_([item_id, target_id])))}
+        known = (latest.get(item_id, 0), latest.get(target_id, 0))
+        merging.merge(item_id, target_id, revisions=revisions or known, actor=person("petra@vendor.example.org"), now=NOW)
+
+
+def unmerge(item_id: int) -> None:
+    with transaction():
+        merging.unmerge(item_id, actor=person("petra@vendor.example.org"), now=NOW)
+
+
 def release(version: str, channel: Channel = Channel.BETA, state: ReleaseState = ReleaseState.PUBLISHED, slug: str = "macro-studio") -> int:
     """Add a release as it stands after publishing; return its id."""
     with transaction():
@@ -66,6 +80,11 @@ def release(version: str, channel: Channel = Channel.BETA, state: ReleaseState =
         db.session.add(added)
         db.session.flush()
         return added.id
+
+
+def events(action: str) -> list[AuditEvent]:
+    """What the audit log remembers of an act, oldest first."""
+    return list(db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.id)))
 
 
 def contract(number: str) -> Contract:

@@ -14,6 +14,7 @@ from portal.account.entitlements import in_force
 from portal.account.models import Contract, Organization, User
 from portal.database import db, insert
 from portal.errors import Conflict, Invalid, NotFound
+from portal.feedback import tallies
 from portal.feedback.access import LARGEST_ID
 from portal.feedback.groups import hold
 from portal.feedback.models import CallChannel, Item, Visibility, Vote
@@ -60,6 +61,7 @@ def note_vote(item_id: int, contract: str, *, channel: CallChannel, words: str, 
     )  # fmt: skip
     if vote_id is None:
         raise Conflict(f"{found.number} votes for it already, so there is nothing to note.")
+    tallies.recount([item.id])
     audit.record(
         "feedback.vote_noted", subject_type="feedback_item", subject_id=item.id, actor=actor, now=now,
         contract=found.number, channel=channel,
@@ -83,6 +85,7 @@ def withdraw_vote(item_id: int, vote_id: int, *, actor: User, now: datetime) -> 
     if vote.withdrawn_at is not None:
         return
     vote.withdrawn_at = now
+    tallies.recount([item_id])
     audit.record(
         "feedback.noted_vote_withdrawn", subject_type="feedback_item", subject_id=item_id, actor=actor, now=now,
         contract=vote.contract.number,

@@ -15,6 +15,7 @@ Refused is what would show a text to people whom it is not for, or take an item 
 A private item goes into a public one: its text and its comments stay as private as they were.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,10 +26,10 @@ from portal import audit
 from portal.account.models import User
 from portal.database import db, insert
 from portal.errors import Conflict, NotFound
-from portal.feedback import votes
+from portal.feedback import tallies, votes
 from portal.feedback.access import LARGEST_ID, Viewer, readable_by
 from portal.feedback.groups import members_of, root_of
-from portal.feedback.models import Item, Merge, Visibility, Vote
+from portal.feedback.models import Item, Merge, NotAlike, Visibility, Vote
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def merge(item_id: int, target_id: int, *, revisions: tuple[int, int], actor: Us
     item.read_at = item.read_at or now
     _count_edit(item, target)
     _copy_votes(item.id, target.id, now)
+    tallies.recount([item.id, target.id])
     audit.record(
         "feedback.merged", subject_type="feedback_item", subject_id=item.id, actor=actor, now=now, into=target.id,
         votes=before.item, votes_of_target=before.target, votes_together=before.together,
@@ -98,6 +100,7 @@ def unmerge(item_id: int, *, actor: User, now: datetime) -> int:
     if target.merged_into_id is not None:
         raise Conflict(f"{name(target)} was merged itself since. Tell that one apart first.")
     _take_votes_back(item.id, target.id, now)
+    tallies.recount([item.id, target.id])
     ended = db.session.scalars(sa.select(Merge).where(Merge.item_id == item.id, Merge.unmerged_at.is_(None))).one()
     ended.unmerged_at, ended.unmerged_by_id = now, actor.id
     item.merged_into_id = None
@@ -135,15 +138,22 @@ def name(item: Item) -> str:
     return f"{item.kind.value.capitalize()} {item.id}"
 
 
+def sums(item_id: int, others: Collection[int], now: datetime) -> dict[int, Sum]:
+    """Return, for each of `others`, what it and the item would have together, in one statement."""
+    mine = sa.select(Vote.contract_id).where(Vote.item_id == item_id, votes.counting(now))
+    of_mine = sa.select(sa.func.count()).select_from(mine.subquery()).scalar_subquery()
+    shared = sa.func.count(sa.case((Vote.contract_id.in_(mine), 1)))
+    rows = db.session.execute(
+        sa.select(Item.id, of_mine, sa.func.count(Vote.id), shared)
+        .outerjoin(Vote, sa.and_(Vote.item_id == Item.id, votes.counting(now)))
+        .where(Item.id.in_(others))
+        .group_by(Item.id)
+    )
+    return {other: Sum(item, target, both) for other, item, target, both in rows}
+
+
 def _sum(item_id: int, target_id: int, now: datetime) -> Sum:
-    both = sa.select(Vote.contract_id).where(Vote.item_id == item_id, votes.counting(now))
-    of_target = sa.select(Vote.contract_id).where(Vote.item_id == target_id, votes.counting(now))
-
-    def count(contracts: sa.Select[int] | sa.CompoundSelect[int]) -> sa.ScalarSelect[int]:
-        return sa.select(sa.func.count()).select_from(contracts.subquery()).scalar_subquery()
-
-    row = db.session.execute(sa.select(count(both), count(of_target), count(sa.intersect(both, of_target)))).one()
-    return Sum(*row)
+    return sums(item_id, [target_id], now)[target_id]
 
 
 def _copy_votes(item_id: int, target_id: int, now: datetime) -> None:
@@ -210,6 +220,17 @@ def merged_into(item_id: int, viewer: Viewer | None = None) -> list[Merged]:
         .order_by(Merge.id)
     )
     return [Merged(item, merge) for item, merge in db.session.execute(statement)]
+
+
+def not_alike(item_id: int, other_id: int, *, actor: User, now: datetime) -> None:
+    """Remember that two items are not the same, so that neither is proposed for the other again. Raises NotFound."""
+    item, other = _both(item_id, other_id)
+    low, high = sorted((item.id, other.id))
+    if low == high:
+        raise NotFound("There is no such feedback.")
+    pair = insert(NotAlike).values(low_id=low, high_id=high, said_at=now, said_by_id=actor.id).on_conflict_do_nothing()
+    if db.session.execute(pair.returning(NotAlike.low_id)).first() is not None:
+        audit.record("feedback.not_alike", subject_type="feedback_item", subject_id=item.id, actor=actor, now=now, other=other.id)
 
 
 def leads_to(viewer: Viewer, item: Item) -> int | None:

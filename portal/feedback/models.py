@@ -103,12 +103,14 @@ class Item(Base):
     responded_by: Mapped[User | None] = relationship(foreign_keys=[responded_by_id])
     organization: Mapped[Organization] = relationship()
     assignee: Mapped[User | None] = relationship(foreign_keys=[assignee_id])
-    tags: Mapped[list["Tag"]] = relationship(secondary="feedback_item_tags", order_by="Tag.name")
+    tags: Mapped[list["Tag"]] = relationship(secondary="feedback_item_tags", order_by="Tag.key", viewonly=True)
 
     __table_args__ = (
         sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),
         *(sa.Index(f"ix_feedback_items_all_{column}", column, "id") for column in BOARD_SORTS),
         *(sa.Index(f"ix_feedback_items_product_{column}", "product_id", column, "id") for column in BOARD_SORTS),
+        sa.Index("ix_feedback_items_all_responded_at", "responded_at", "id"),
+        sa.Index("ix_feedback_items_product_responded_at", "product_id", "responded_at", "id"),
         *(sa.Index(f"ix_feedback_items_inbox_{column}", "unread", column, "id") for column in INBOX_SORTS),
     )
 
@@ -134,7 +136,7 @@ class Vote(Base):
 
     contract: Mapped[Contract] = relationship()
     user: Mapped[User] = relationship()
-    copy_of: Mapped["Vote | None"] = relationship(remote_side=[id])
+    copy_of: Mapped["Vote | None"] = relationship(remote_side="Vote.id")
 
     __table_args__ = (
         sa.Index(

@@ -65,7 +65,7 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
     unheard = {item.id: hidden, **_hidden_of_merged(viewer, item, merged)}
     comments = _comments(unheard, comments_before)
     if merged:
-        comment_total = db.session.scalar(sa.select(sa.func.count()).select_from(Comment).where(*_shown(dict.fromkeys(unheard, [])))) or 0
+        comment_total = db.session.scalar(sa.select(sa.func.count()).select_from(Comment).where(*_shown({one: [] for one in unheard}))) or 0
     status, version = show_status(viewer, item.product_id, item.status, item.status_version)
     return Reading(
         item=item,
@@ -101,7 +101,7 @@ def _hidden_of_merged(viewer: Viewer, item: Item, merged: list[merging.Merged]) 
     """The stretches of each merged item's own path that are kept from the viewer: what it says was said before the merge."""
     ids = [one.item.id for one in merged]
     if not ids or item.product_id not in viewer.lapsed:
-        return dict.fromkeys(ids, [])
+        return {item_id: [] for item_id in ids}
     changes = db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id.in_(ids)).order_by(StatusChange.id)).all()
     return {item_id: beta_times([change for change in changes if change.item_id == item_id]) for item_id in ids}
 

@@ -47,6 +47,10 @@ class Section:
     total: int
     stretches: list[Stretch]
 
+    @property
+    def shown(self) -> int:
+        return sum(len(stretch.entries) for stretch in self.stretches)
+
 
 def read(viewer: Viewer, now: datetime, product_id: int | None = None) -> list[Section]:
     """Return the three sections: planned and in beta by most contracts, shipped by the latest."""

@@ -1,24 +1,17 @@
-"""The product team's work: the inbox, the official response, the status, notes among staff.
+"""The product team's acts on one item: read it, look after it, set status and official response, note something among staff."""
 
-What a contract is worth is shown to staff alone, as a fact beside the others; no score is made of it.
-"""
-
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
 from portal import audit
-from portal.account.entitlements import live_contracts
-from portal.account.models import Contract, Term, User
+from portal.account.models import Role, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
-from portal.feedback import announcements, board, paging, reading, votes, writing
+from portal.feedback import announcements, links, writing
 from portal.feedback.access import LARGEST_ID
-from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
+from portal.feedback.models import Comment, Item, Status, StatusChange
 from portal.releases.models import Channel, Release, ReleaseState
 from portal.text import clean_line, clean_text
 
@@ -28,135 +21,39 @@ VERSION_LIMIT = 60
 RELEASES_OFFERED = 40
 STATUSES_WITH_VERSION = (Status.PLANNED, Status.IN_BETA, Status.SHIPPED)
 
-# Currency -> cents a year.
-Value = dict[str, int]
-
-
-@dataclass(frozen=True)
-class InboxFilter:
-    """What the inbox is narrowed to, and how it is sorted behind "unread first"."""
-
-    search: str = ""
-    product_id: int | None = None
-    status: Status | None = None
-    unread: bool = False
-    sort: board.Sort = board.Sort.NEWEST
-
-
-@dataclass(frozen=True)
-class InboxRow:
-    item: Item
-    votes: int
-    value: Value
-
-
-@dataclass(frozen=True)
-class Voter:
-    """A contract that votes, with what staff weigh: its yearly price, and the day its term ends."""
-
-    contract: Contract
-    by: User
-    voted_at: datetime
-    term: Term
-
-
-@dataclass(frozen=True)
-class Case:
-    """An item as product staff see it."""
-
-    item: Item
-    votes: int
-    value: Value
-    voters: list[Voter]
-    steps: list[StatusChange]
-    comments: list[Comment] = field(default_factory=list)
-
-    @property
-    def reason(self) -> str:
-        """Why the item stands where it does."""
-        return self.steps[-1].reason if self.steps else ""
-
-
-def inbox(wanted: InboxFilter, place: paging.Place, *, now: datetime, size: int = paging.PAGE_SIZE) -> paging.Page:
-    """Return a page of InboxRows, unread first."""
-    unread = sa.case((Item.read_at.is_(None), 1), else_=0)
-    conditions = search.matches(wanted.search)
-    if wanted.product_id is not None:
-        conditions.append(Item.product_id == wanted.product_id)
-    if wanted.status is not None:
-        conditions.append(Item.status == wanted.status)
-    if wanted.unread:
-        conditions.append(Item.read_at.is_(None))
-    statement = (
-        sa.select(Item, votes.count_of_item(now))
-        .where(*conditions)
-        .options(joinedload(Item.organization), joinedload(Item.release), joinedload(Item.status_release))
-    )
-    page = paging.fetch(statement, [unread, *board.sort_keys(wanted.sort, now)], place, size)
-    values = value_by_item([item.id for item, _ in page.rows], now)
-    return paging.Page([InboxRow(item, count, values[item.id]) for item, count in page.rows], page.newer, page.older)
-
-
-def count_unread() -> int:
-    """Return how many items wait unread."""
-    return db.session.scalar(sa.select(sa.func.count()).select_from(Item).where(Item.read_at.is_(None))) or 0
-
-
-def value_by_item(item_ids: Sequence[int], now: datetime) -> dict[int, Value]:
-    """Return, for each item, the yearly price of the contracts that vote for it, by currency."""
-    running = live_contracts(now).add_columns(Term.price_cents, Term.currency).subquery()
-    rows = db.session.execute(
-        sa.select(Vote.item_id, running.c.currency, sa.func.sum(running.c.price_cents))
-        .join(running, running.c.id == Vote.contract_id)
-        .where(Vote.item_id.in_(item_ids), Vote.withdrawn_at.is_(None))
-        .group_by(Vote.item_id, running.c.currency)
-        .order_by(running.c.currency)
-    )
-    values: dict[int, Value] = defaultdict(dict)
-    for item_id, currency, cents in rows:
-        values[item_id][currency] = int(cents)
-    return values
-
-
-def open_case(item_id: int, *, now: datetime) -> Case:
-    """Return everything staff see of an item. Raises NotFound."""
-    item = _find(item_id)
-    voters = _voters(item.id, now)
-    return Case(
-        item=item,
-        votes=len(voters),
-        value=value_by_item([item.id], now)[item.id],
-        voters=voters,
-        steps=reading.list_changes(item.id),
-        comments=list(
-            db.session.scalars(
-                sa.select(Comment)
-                .where(Comment.item_id == item.id)
-                .options(joinedload(Comment.author), joinedload(Comment.organization))
-                .order_by(Comment.id.desc())
-                .limit(200)
-            )
-        ),
-    )
-
-
-def _voters(item_id: int, now: datetime) -> list[Voter]:
-    running = live_contracts(now).add_columns(Term.id.label("term_id")).subquery()
-    rows = db.session.execute(
-        sa.select(Vote, Term)
-        .join(running, running.c.id == Vote.contract_id)
-        .join(Term, Term.id == running.c.term_id)
-        .where(Vote.item_id == item_id, Vote.withdrawn_at.is_(None))
-        .options(joinedload(Vote.user), joinedload(Vote.contract).joinedload(Contract.organization))
-        .order_by(Vote.id)
-    )
-    return [Voter(vote.contract, vote.user, vote.created_at, term) for vote, term in rows]
-
 
 def mark_read(item_id: int, *, read: bool, now: datetime) -> None:
     """Take an item out of the inbox, or put it back. Not an edit: nobody's open form is overtaken by it."""
     item = _find(item_id)
     item.read_at = now if read else None
+
+
+def product_staff() -> list[User]:
+    """Return the people who can look after items: active, and with a role that opens the inbox; by name."""
+    may = User.roles.any(Role.name.in_(["product", "admin"]))
+    people = db.session.scalars(sa.select(User).where(User.active.is_(True), may))
+    return sorted(people, key=lambda person: person.label.casefold())
+
+
+def assign(item_id: int, assignee_id: int | None, *, seen: int | None, actor: User, now: datetime) -> None:
+    """Give an item to a member of the product team, or with None to nobody. `seen` is whose it was when the editor chose.
+
+    Raises NotFound, Invalid("assignee") for anybody else, and Conflict when somebody has given it to another person since.
+    """
+    item = _find(item_id, lock=True)
+    if item.assignee_id == assignee_id:
+        return
+    if item.assignee_id != seen:
+        whose = item.assignee.label if item.assignee else "nobody"
+        raise Conflict(f"Somebody gave this to {whose} in the meantime, so it was left alone.")
+    if assignee_id is not None and assignee_id not in {person.id for person in product_staff()}:
+        raise Invalid("Choose somebody of the product team.", "assignee")
+    audit.record(
+        "feedback.assigned", subject_type="feedback_item", subject_id=item.id, actor=actor, now=now,
+        before=item.assignee_id, after=assignee_id,
+    )  # fmt: skip
+    item.assignee_id = assignee_id
+    db.session.flush()
 
 
 def releases_to_choose(item: Item) -> list[Release]:
@@ -194,6 +91,7 @@ def answer(
     Raises NotFound, Conflict when somebody else has edited the item since, and Invalid(field) otherwise.
     """
     item = _find(item_id, lock=True)
+    _refuse_merged(item)
     if item.revision != revision:
         raise Conflict("Somebody else changed this in the meantime.")
     version, release = _read_version(item, status, release_id, version)
@@ -224,10 +122,10 @@ def answer(
     item.changed_at = now
     item.read_at = item.read_at or now
     db.session.flush()
-    if status_changed or response:
-        announcements.announce_update(
-            item, status_changed=status_changed, response_changed=response_changed, reason=reason, actor=actor, now=now
-        )
+    told_by = links.follow_status(item, release, actor=actor, now=now) if status_changed and release is not None else None
+    announcements.announce_update(
+        item, status_changed=status_changed, response_changed=response_changed, reason=reason, actor=actor, now=now, told_by=told_by
+    )
     return True
 
 
@@ -259,6 +157,8 @@ def add_note(item_id: int, body: str, *, staff_only: bool, actor: User, now: dat
     Raises NotFound, and Invalid for the text.
     """
     item = _find(item_id)
+    if not staff_only:
+        _refuse_merged(item)
     note = Comment(
         item_id=item.id,
         author_id=actor.id,
@@ -273,6 +173,12 @@ def add_note(item_id: int, body: str, *, staff_only: bool, actor: User, now: dat
     if not staff_only:
         announcements.announce_comment(item, note, now=now)
     return note
+
+
+def _refuse_merged(item: Item) -> None:
+    """What is said to subscribers is said where they read it."""
+    if item.merged_into_id is not None:
+        raise Conflict(f"This was merged into {item.merged_into_id} in the meantime. Answer there.")
 
 
 def _find(item_id: int, *, lock: bool = False) -> Item:

@@ -6,52 +6,14 @@ import sqlalchemy as sa
 from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid, NotFound
-from portal.feedback import reading, triage
-from portal.feedback.models import Item, Status, Visibility
-from portal.feedback.paging import Place
-from portal.feedback.triage import InboxFilter
+from portal.feedback import cases, reading, triage
+from portal.feedback.models import Item, Status
 from portal.releases.models import Channel, Release, ReleaseState
-from tests.board import answer, comment, contract, person, release, suspended, viewer, vote, write
+from tests.board import answer, person, release, viewer, write
 from tests.cast import Cast
 from tests.conftest import NOW
 
 pytestmark = pytest.mark.usefixtures("app_context")
-
-
-def inbox(**filters: object) -> list[str]:
-    return [row.item.title for row in triage.inbox(InboxFilter(**filters), Place(), now=NOW).rows]  # type: ignore[arg-type]
-
-
-def test_the_inbox_shows_unread_first_and_a_comment_brings_an_item_back(cast: Cast) -> None:
-    first, second = write(cast.alice, "First"), write(cast.alice, "Second", visibility=Visibility.PRIVATE)
-    with transaction():
-        triage.mark_read(second, read=True, now=NOW)
-    assert inbox() == ["First", "Second"]
-    assert triage.count_unread() == 1
-    with transaction():
-        triage.mark_read(first, read=True, now=NOW)
-    assert inbox() == ["Second", "First"]
-    comment(cast.carol, first, "We need it too")
-    assert inbox() == ["First", "Second"]
-    assert inbox(unread=True) == ["First"]
-    assert inbox(search="second") == ["Second"]
-    assert inbox(status=Status.SHIPPED) == []
-
-
-def test_value_is_the_running_price_of_the_live_contracts_that_vote(cast: Cast) -> None:
-    item_id = write(cast.alice)
-    vote(cast.carol, item_id)
-    with transaction():
-        contract(cast.other_contract).terms[0].price_cents = 80_000
-    row = triage.inbox(InboxFilter(), Place(), now=NOW).rows[0]
-    assert (row.votes, row.value) == (2, {"USD": 129_500})
-    with suspended(cast.other_contract):
-        case = triage.open_case(item_id, now=NOW)
-        assert (case.votes, case.value) == (1, {"USD": 49_500})
-        assert [voter.contract.number for voter in case.voters] == [cast.contract]
-    with transaction():
-        contract(cast.other_contract).terms[0].currency = "EUR"
-    assert triage.value_by_item([item_id], NOW)[item_id] == {"EUR": 80_000, "USD": 49_500}
 
 
 def test_an_answer_is_one_act_with_its_step_and_its_audit_event(cast: Cast) -> None:
@@ -138,7 +100,7 @@ def test_an_item_keeps_the_release_it_names_when_that_is_withdrawn(cast: Cast) -
 
 
 def offered(item_id: int) -> list[str]:
-    return [release.version for release in triage.releases_to_choose(triage.open_case(item_id, now=NOW).item)]
+    return [release.version for release in triage.releases_to_choose(cases.open_case(item_id, now=NOW).item)]
 
 
 def test_staff_notes_never_leave_the_staff(cast: Cast) -> None:
@@ -148,12 +110,12 @@ def test_staff_notes_never_leave_the_staff(cast: Cast) -> None:
     for email in (cast.alice, cast.carol):
         told = reading.read(viewer(email), item_id, now=NOW)
         assert (told.comments, told.comment_count) == ([], 0)
-    assert [note.body for note in triage.open_case(item_id, now=NOW).comments] == ["They threaten to leave"]
+    assert [note.body for note in cases.open_case(item_id, now=NOW).comments] == ["They threaten to leave"]
 
 
 @pytest.mark.parametrize("item_id", [0, -1, 999, 2**31, 2**70])
 def test_unknown_ids_are_not_found(cast: Cast, item_id: int) -> None:
     with pytest.raises(NotFound):
-        triage.open_case(item_id, now=NOW)
+        cases.open_case(item_id, now=NOW)
     with pytest.raises(NotFound):
         reading.read(viewer(cast.alice), item_id, now=NOW)
