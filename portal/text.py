@@ -75,4 +75,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def defuse(cell: str) -> str:
     """Return `cell` so that a spreadsheet reads it as text, whatever it begins with."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def undefuse(cell: str) -> str:
+    """Return what `defuse` was given, for files that come back."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell

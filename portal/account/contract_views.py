@@ -1,17 +1,23 @@
 """A contract as its two contacts see it: term, seats, history; and naming somebody else to a seat."""
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+import csv
+import io
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.account import contacts, contracts, history, invitations, renewals
-from portal.account.forms import ContactForm
-from portal.account.models import Contact, Contract
+from portal.account import contacts, contracts, history, invitations, past, renewals
+from portal.account.contract_forms import AddressForm, ContactForm, DayForm
+from portal.account.models import Contract
 from portal.account.views import ID, person
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import NotFound, PortalError
+from portal.text import defuse
+from portal.web.formatting import machine_time
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, signed_in
 
 blueprint = Blueprint("contracts", __name__, url_prefix="/account/contracts")
@@ -37,10 +43,15 @@ def index() -> ResponseReturnValue:
 
 @blueprint.get("/<number>/")
 def show(number: str) -> ResponseReturnValue:
-    contract, now = own_contract(number), clock.now()
+    own, contract, now = contracts.contracts_of(person()), own_contract(number), clock.now()
     seats, standing = contacts.live_contacts(contract.id), contracts.standing(contract, now)
+    day_form = DayForm(request.args)
     return render_template(
         "account/contract.html",
+        others=[other for other in own if other.number != number],
+        day_form=day_form,
+        day=day_form.look_at(contract),
+        day_words=past.describe,
         contract=contract,
         standing=standing,
         outlook=renewals.outlook(contract, standing, now),
@@ -65,16 +76,31 @@ def ask_renewal(number: str) -> ResponseReturnValue:
     return redirect(url_for("contracts.show", number=number))
 
 
+@blueprint.get("/<number>/history.csv")
+def download_history(number: str) -> ResponseReturnValue:
+    """Send all that happened to the contract. A spreadsheet runs none of it."""
+    contract = own_contract(number)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["at", "what", "by"])
+    for event in history.of_contract(contract, for_staff=False, most=None):
+        writer.writerow([machine_time(event.at), defuse(event.fact), defuse(event.by or "")])
+    name = f"{contract.number}-history.csv"
+    return file.getvalue(), {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
+
+
 @blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def name_contact(number: str) -> ResponseReturnValue:
     contract = own_contract(number)
     form = ContactForm()
-    if form.validate_on_submit() and _domain_is_right(form, contract):
+    if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
             with transaction():
                 named = contacts.name_contact(
-                    own_contract(number), name=form.name.data or "", email=form.email.data or "", actor=person(), now=clock.now()
-                )
+                    own_contract(number), name=form.name.data or "", email=form.email.data or "",
+                    actor=person(), now=clock.now(), tell=True,
+                )  # fmt: skip
                 label, address = named.user.label, named.user.email
         except PortalError as error:
             refuse(form, error)
@@ -85,12 +111,14 @@ def name_contact(number: str) -> ResponseReturnValue:
 
 
 @blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/replace", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
+    """Give a seat to somebody else, one's own too: the successor is named first, and stands on the page that asks once more."""
     contract = own_contract(number)
     contact = contacts.find_contact(contract, contact_id)
     own_seat = contact.user_id == person().id
     form = ContactForm()
-    if form.validate_on_submit() and _domain_is_right(form, contract):
+    if form.validate_on_submit() and _is_meant(form, contract, own_seat):
         try:
             with transaction():
                 contact = contacts.find_contact(own_contract(number), contact_id)
@@ -106,14 +134,41 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
                 return redirect(url_for("security.login"))
             flash(f"{label} took the seat. The invitation is on its way to {address}.", "success")
             return redirect(url_for("contracts.show", number=number))
+    others = [other for other in contacts.live_contacts(contract.id) if other.id != contact_id]
     return render_template(
         "account/replace_contact.html",
         contract=contract,
         contact=contact,
         own_seat=own_seat,
+        alone=not any(other.user.password is not None for other in others),
         form=form,
         invitation_days=current_settings().invitation_days,
     )
+
+
+def _is_meant(form: ContactForm, contract: Contract, own_seat: bool) -> bool:
+    """Whether everything that has to be confirmed was; both questions are asked at once."""
+    right = form.is_right_for(contract.organization_id, contract.organization.name)
+    return (not own_seat or form.hand_over_is_confirmed()) and right
+
+
+@blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/address", methods=["GET", "POST"])
+@needs_fresh_sign_in
+def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
+    contract = own_contract(number)
+    contact = contacts.find_contact(contract, contact_id)
+    form = AddressForm(data={"email": contact.user.email})
+    if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
+        try:
+            with transaction():
+                contact = contacts.find_contact(own_contract(number), contact_id)
+                address = contacts.correct_address(contact, form.email.data or "", actor=person(), now=clock.now()).user.email
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"The address is corrected. A new invitation is on its way to {address}; the old link no longer works.", "success")
+            return redirect(url_for("contracts.show", number=number))
+    return render_template("account/correct_address.html", contract=contract, contact=contact, form=form)
 
 
 @blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/resend")
@@ -134,20 +189,3 @@ def withdraw_invitation(number: str, contact_id: int) -> ResponseReturnValue:
         address = contact.user.email
     flash(f"The invitation to {address} is withdrawn; its link no longer works.", "success")
     return redirect(url_for("contracts.show", number=number))
-
-
-def _domain_is_right(form: ContactForm, contract: Contract) -> bool:
-    """Ask once more before inviting somebody at a domain that no contact of the contract has: it may be a slip."""
-    domain = (form.email.data or "").rpartition("@")[2].strip().lower()
-    usual = {_domain(contact) for contact in contacts.live_contacts(contract.id)}
-    if domain in usual or not usual or form.other_domain.data:
-        return True
-    form.other_domain.errors = [
-        f"The address is at {domain}; the contacts of this contract are at {' and '.join(sorted(usual))}. "
-        "Correct it, or tick the box and send again."
-    ]
-    return False
-
-
-def _domain(contact: Contact) -> str:
-    return contact.user.email.rpartition("@")[2]

@@ -144,8 +144,8 @@ def create_contract(
     if taken is not None:
         raise Invalid(f"There is already a contract with the number {taken}.", "number")
     _check_place(time_zone, region)
-    _check_reach(starts_on, "starts_on")
-    _check_reach(ends_on, "ends_on")
+    check_reach(starts_on, "starts_on")
+    check_reach(ends_on, "ends_on")
     contract = Contract(
         number=number, organization=organization, product=product, time_zone=time_zone, region=region, created_at=now
     )  # fmt: skip
@@ -166,8 +166,8 @@ def add_past_term(contract: Contract, starts_on: date, ends_on: date | None, ord
 
     Raises Invalid for dates out of reach and an end before the start, Conflict where it overlaps another term.
     """
-    _check_reach(starts_on, "starts_on")
-    _check_reach(ends_on, "ends_on")
+    check_reach(starts_on, "starts_on")
+    check_reach(ends_on, "ends_on")
     return _add_term(contract, starts_on, ends_on or term_end(starts_on, 1), order, now)
 
 
@@ -296,7 +296,8 @@ def _unbroken_run(terms: list[Term]) -> tuple[date, int]:
     return run[-1].ends_on + timedelta(days=1), 0  # an odd length was imported: count anew from its end
 
 
-def _check_reach(day: date | None, field: str) -> None:
+def check_reach(day: date | None, field: str) -> None:
+    """Raise Invalid, at `field`, for a day so far off that it must be a slip."""
     if day is not None and not YEARS[0] <= day.year <= YEARS[1]:
         raise Invalid(f"The year {day.year} is out of reach. Check the date.", field)
 

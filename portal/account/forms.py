@@ -1,12 +1,12 @@
-"""The forms of people's accounts, contracts and contacts. What is true of the data is checked below, where it is stored."""
+"""The forms of people's accounts. What is true of the data is checked below, where it is stored."""
 
 from typing import Any
 from zoneinfo import available_timezones
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, EmailField, PasswordField, SelectField, StringField
+from wtforms import EmailField, PasswordField, SelectField, StringField
 from wtforms.fields import DateField
-from wtforms.validators import DataRequired, InputRequired, Optional
+from wtforms.validators import DataRequired, InputRequired
 
 from portal import clock
 
@@ -24,12 +24,6 @@ class CivilDateField(DateField):
 
 class OneButton(FlaskForm):
     """A form of one button: nothing but its CSRF token."""
-
-
-class RenewForm(FlaskForm):
-    """Renews a contract by the term that was shown, so that a second press does not add another year."""
-
-    starts_on = CivilDateField("First day", [DataRequired("Look at the new term, then renew.")])
 
 
 class ProfileForm(FlaskForm):
@@ -59,37 +53,10 @@ class AcceptForm(FlaskForm):
     password = PasswordField("Password", [InputRequired("Choose a password.")], render_kw={"autocomplete": "new-password"})
 
 
-class ContactForm(FlaskForm):
-    """A person named to a seat."""
-
-    name = StringField("Name or role of the new contact", [DataRequired("Enter a name.")], render_kw={"autocomplete": "off"})
-    email = EmailField("Work email of the new contact", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
-    other_domain = BooleanField("This address is right, although it is at another domain")
-
-
-class AddressForm(FlaskForm):
-    email = EmailField("Right email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
-
-
 class AddressChangeForm(FlaskForm):
     """A person's own new address."""
 
     email = EmailField("New email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "email"})
-
-
-class NewContractForm(FlaskForm):
-    number = StringField("Contract number", [DataRequired("Enter the contract's number.")], render_kw={"autocomplete": "off"})
-    organization = StringField(
-        "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
-    )
-    product = SelectField("Product")
-    starts_on = CivilDateField("First day", [InputRequired("Enter the first day of the term.")])
-    ends_on = CivilDateField("Last day", [Optional()])
-    time_zone = SelectField("Time zone of the contract", choices={zone: zone for zone in sorted(available_timezones())})
-    name1 = StringField("Name of the first contact", render_kw={"autocomplete": "off"})
-    email1 = StringField("Email address of the first contact", render_kw={"autocomplete": "off", "type": "email"})
-    name2 = StringField("Name of the second contact", render_kw={"autocomplete": "off"})
-    email2 = StringField("Email address of the second contact", render_kw={"autocomplete": "off", "type": "email"})
 
 
 class CustomerForm(FlaskForm):

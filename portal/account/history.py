@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from portal.account.models import Contract, User
 from portal.audit import AuditEvent
 from portal.database import db
-from portal.web.formatting import long_date
+from portal.web.formatting import long_date, money
 
 MOST = 100
 
@@ -35,6 +35,11 @@ _SENTENCES: dict[str, tuple[str, str, Callable[[str, Mapping[str, Any]], str]]] 
     "contract.created": ("receipt", "c-green", lambda who, d: f"The contract was made, until {_day(d['ends_on'])}"),
     "contract.renewed": ("check-circle-fill", "c-green", lambda who, d: f"The contract was renewed until {_day(d['ends_on'])}"),
     "contract.renewal_asked": ("envelope", "", lambda who, d: f"Renewal was asked for, after {_day(d['ends_on'])}"),
+    "contract.changed": (
+        "clock",
+        "",
+        lambda who, d: f"Region and time zone were changed to {d['after']['region'] or 'no region'}, {d['after']['time_zone']}",
+    ),
     "contract.suspended": ("pause-circle", "", lambda who, d: "The contract was suspended"),
     "contract.resumed": ("play-circle", "c-green", lambda who, d: "The contract was resumed"),
     "contract.cancelled": ("x-circle", "", lambda who, d: "The contract was cancelled"),
@@ -47,8 +52,22 @@ _SENTENCES: dict[str, tuple[str, str, Callable[[str, Mapping[str, Any]], str]]] 
 }
 
 
-def of_contract(contract: Contract, *, for_staff: bool) -> list[Happening]:
-    """Return what happened to `contract`, the newest first, at most the last hundred events.
+# What only staff read: prices are between the vendor and whoever orders.
+_FOR_STAFF: dict[str, tuple[str, str, Callable[[str, Mapping[str, Any]], str]]] = {
+    "contract.order_changed": (
+        "receipt", "", lambda who, d: f"The order of the term from {_day(d['starts_on'])} was changed from {_order(d['before'])} "
+        f"to {_order(d['after'])}",
+    ),
+}  # fmt: skip
+
+
+def _order(written: Mapping[str, Any]) -> str:
+    price = money(written["price_cents"], written["currency"])
+    return f"{price} ({written['reference']})" if written["reference"] else price
+
+
+def of_contract(contract: Contract, *, for_staff: bool, most: int | None = MOST) -> list[Happening]:
+    """Return what happened to `contract`, the newest first: the last `most` events, or all with None.
 
     A customer reads the names of its own people; whoever acts for the vendor is "us".
     """
@@ -57,10 +76,10 @@ def of_contract(contract: Contract, *, for_staff: bool) -> list[Happening]:
         .where(
             AuditEvent.subject_type == "contract",
             AuditEvent.subject_id == contract.id,
-            AuditEvent.action.in_(list(_SENTENCES)),
+            AuditEvent.action.in_([*_SENTENCES, *(_FOR_STAFF if for_staff else ())]),
         )
         .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-        .limit(MOST)
+        .limit(most)
     ).all()
     concerned = {event.details["user_id"] for event in events if "user_id" in event.details}
     people = _people({*concerned, *(event.actor_id for event in events if event.actor_id is not None)})
@@ -72,7 +91,7 @@ def _people(ids: set[int]) -> dict[int, User]:
 
 
 def _happening(event: AuditEvent, people: Mapping[int, User], contract: Contract, for_staff: bool) -> Happening:
-    icon, colour, sentence = _SENTENCES[event.action]
+    icon, colour, sentence = (_SENTENCES | _FOR_STAFF)[event.action]
     person = people.get(event.details.get("user_id", 0))
     actor = people.get(event.actor_id or 0)
     if actor is not None and actor is person:

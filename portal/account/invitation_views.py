@@ -1,5 +1,7 @@
 """The page an invitation leads to. Opening it changes nothing, since mail scanners open links too; sending its form does."""
 
+import logging
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
@@ -9,13 +11,14 @@ from portal import clock
 from portal.account import invitations
 from portal.account.forms import AcceptForm, OneButton
 from portal.account.models import Invitation
+from portal.account.passwords import HELP as PASSWORD_HELP
 from portal.account.signing_in import check_password
 from portal.database import transaction
-from portal.account.passwords import HELP as PASSWORD_HELP
-from portal.errors import Conflict, Invalid, NotFound
+from portal.errors import Busy, Conflict, Invalid, NotFound
 from portal.web.forms import refuse
 from portal.web.guards import protect, public
 
+log = logging.getLogger(__name__)
 blueprint = Blueprint("invitations", __name__, url_prefix="/account/invitations")
 protect(blueprint, public)
 
@@ -27,6 +30,7 @@ def accept(token: str) -> ResponseReturnValue:
         invitation = invitations.find_open(token, now=clock.now())
     except (Conflict, NotFound) as error:
         return _closed(error)
+    _note_opened(invitation)
     if invitation.contact.user.password is not None:
         return _accept_with_account(token, invitation)
     if current_user.is_authenticated:
@@ -46,6 +50,18 @@ def accept(token: str) -> ResponseReturnValue:
             flash("Welcome. Your account is ready.", "success")
             return redirect(url_for("home.index"))
     return render_template("account/invitation.html", invitation=invitation, form=form, password_help=PASSWORD_HELP)
+
+
+def _note_opened(invitation: Invitation) -> None:
+    """Remember that the link was opened, which says no more than that; the page is shown even if that cannot be written just now."""
+    if request.method != "GET" or invitation.opened_at is not None:
+        return
+    invitation_id = invitation.id
+    try:
+        with transaction():
+            invitations.note_opened(invitation_id, now=clock.now())
+    except Busy:
+        log.warning("the opening of an invitation could not be written", exc_info=True)
 
 
 def _accept_with_account(token: str, invitation: Invitation) -> ResponseReturnValue:

@@ -15,6 +15,7 @@ from portal.account.entitlements import Reason
 from portal.account.models import Contact, Contract, Suspension
 from portal.database import db
 from portal.errors import Invalid
+from portal.web.formatting import clock_time
 
 Span = tuple[datetime, datetime]
 
@@ -100,3 +101,27 @@ def _without(span: Span, rest: Span) -> list[Span]:
     """Return what is left of a span when `rest` is cut out of it."""
     parts = (span[0], min(span[1], rest[0])), (max(span[0], rest[1]), span[1])
     return [part for part in parts if part[0] < part[1]] if rest[0] < span[1] and rest[1] > span[0] else [span]
+
+
+_WHY = {
+    Reason.EXPIRED: "the contract had ended",
+    Reason.NOT_STARTED: "the contract had not started",
+    Reason.CANCELLED: "the contract was cancelled",
+    Reason.SUSPENDED: "the contract was suspended",
+}
+
+
+def describe(holder: Holder, day: Day, zone: str) -> str:
+    """Say in words when somebody was entitled on the day: entitled; entitled from 08:58; not entitled: the contract had ended."""
+    if holder.reason is not None:
+        return f"not entitled: {_WHY[holder.reason]}"
+    return "entitled" + "".join(f"{',' if number else ''} {_times(span, day, zone)}" for number, span in enumerate(holder.spans)).rstrip()
+
+
+def _times(span: Span, day: Day, zone: str) -> str:
+    first, last = (clock_time(instant, zone) for instant in span)
+    if day.is_all(span):
+        return ""
+    if span[0] == day.starts:
+        return f"until {last}"
+    return f"from {first}" if span[1] == day.ends else f"from {first} to {last}"

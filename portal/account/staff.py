@@ -7,8 +7,10 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.account import contacts, contracts, directory, history, invitations, opt_in, people, renewals
-from portal.account.forms import AddressForm, ContactForm, CustomerForm, NewContractForm, OneButton, RenewForm
+from portal.account import contacts, contracts, directory, history, invitations, opt_in, orders, past, people, renewals
+from portal.account.contract_forms import AddressForm, ContactForm, DayForm, NewContractForm, OrderForm, PlaceForm, RenewForm
+from portal.account.contracts import ContractState
+from portal.account.forms import CustomerForm, OneButton
 from portal.account.models import Contract
 from portal.account.views import ID, person
 from portal.config import current_settings
@@ -17,14 +19,26 @@ from portal.errors import Conflict, PortalError
 from portal.notices import suppression
 from portal.products import catalog
 from portal.web.forms import refuse
-from portal.web.guards import protect, staff
+from portal.web.guards import guarded_by, holds_role, protect, staff
 
 contracts_blueprint = Blueprint("contracts_staff", __name__, url_prefix="/staff/contracts")
 protect(contracts_blueprint, staff("accounts"))
 customers_blueprint = Blueprint("customers_staff", __name__, url_prefix="/staff/customers")
 protect(customers_blueprint, staff("accounts"))
+# Who may look things up, beside those who change them.
+reads = staff("accounts", "support")
+_may_write = holds_role("accounts")
+
+
+@contracts_blueprint.context_processor
+@customers_blueprint.context_processor
+def _what_the_reader_may() -> dict[str, bool]:
+    """Nobody is shown a button that would not let them in."""
+    return {"may_write": _may_write()}
+
 
 LONGEST_QUERY = 100
+ENDING_DAYS = (30, 60, 90)
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,9 @@ class Act:
 ACTS = {
     "renew": Act(
         contracts.renew, "Renew", "arrow-repeat",
-        "The next twelve-month term is added: from the day after the last one, or from today if that has passed.", "is renewed",
+        "The next twelve-month term is added. Renewed before the end, or on the day after it, it follows on without a gap and ends on the "
+        "same day of the year; renewed later, it starts today and counts from there. Days without a contract are not made up for.",
+        "is renewed",
     ),
     "suspend": Act(
         contracts.suspend, "Suspend", "pause-circle",
@@ -65,26 +81,42 @@ def asked() -> tuple[str, str | None]:
     return query, after or None
 
 
+def wanted() -> directory.Wanted:
+    """Which contracts the address asks for. What it cannot mean is passed over."""
+    query, _ = asked()
+    state, ending = request.args.get("state", ""), request.args.get("ending", "")
+    return directory.Wanted(
+        query=query,
+        state=ContractState(state) if state in set(ContractState) else None,
+        ending_in=int(ending) if ending in {str(days) for days in ENDING_DAYS} else None,
+        asked=request.args.get("show") == "asked",
+    )
+
+
 @contracts_blueprint.get("/")
+@guarded_by(reads)
 def index() -> ResponseReturnValue:
-    query, after = asked()
-    asked_only = request.args.get("show") == "asked"
-    page = directory.contracts_page(query, after, clock.now(), asked_only=asked_only)
+    listed, (_, after) = wanted(), asked()
     return render_template(
         "account/staff/contracts.html",
-        page=page,
-        query=query,
+        page=directory.contracts_page(listed, after, clock.now()),
+        wanted=listed,
+        kept={"q": listed.query or None, "state": listed.state, "ending": listed.ending_in, "show": "asked" if listed.asked else None},
         after=after,
-        show="asked" if asked_only else None,
+        states=list(ContractState),
+        ending_days=ENDING_DAYS,
         asked_to_renew=renewals.count_open(),
     )
 
 
 @contracts_blueprint.route("/new", methods=["GET", "POST"])
 def new() -> ResponseReturnValue:
-    form = NewContractForm(data={"time_zone": current_settings().default_time_zone} if request.method == "GET" else None)
-    form.product.choices = {product.slug: product.name for product in catalog.all_products()}
-    if form.validate_on_submit():
+    form = NewContractForm(
+        catalog.all_products(), data={"time_zone": current_settings().default_time_zone} if request.method == "GET" else None
+    )
+    if request.method == "GET":
+        form.propose(orders.usual())
+    if form.validate_on_submit() and _domains_are_right(form):
         try:
             with transaction():
                 contract = _create(form)
@@ -97,13 +129,19 @@ def new() -> ResponseReturnValue:
     return render_template("account/staff/new_contract.html", form=form, organizations=directory.organization_names())
 
 
+def _domains_are_right(form: NewContractForm) -> bool:
+    known = contracts.find_organization((form.organization.data or "").strip())
+    return known is None or form.domain_is_right(known.id, known.name, [form.email1.data, form.email2.data])
+
+
 def _create(form: NewContractForm) -> Contract:
     now, actor = clock.now(), person()
     organization = contracts.find_or_create_organization(form.organization.data or "", actor=actor, now=now)
     assert form.starts_on.data is not None, "the form requires it"
     contract = contracts.create_contract(
         form.number.data or "", organization, catalog.find_product(form.product.data), form.starts_on.data,
-        ends_on=form.ends_on.data, time_zone=form.time_zone.data, actor=actor, now=now,
+        ends_on=form.ends_on.data, time_zone=form.time_zone.data, region=form.region.data, order=form.order(orders.usual()),
+        actor=actor, now=now,
     )  # fmt: skip
     for name, email in ((form.name1, form.email1), (form.name2, form.email2)):
         if not (name.data or email.data):
@@ -118,9 +156,11 @@ def _create(form: NewContractForm) -> Contract:
 
 
 @contracts_blueprint.get("/<number>/")
+@guarded_by(reads)
 def show(number: str) -> ResponseReturnValue:
     contract, now = contracts.find_contract(number), clock.now()
     seats = contacts.live_contacts(contract.id)
+    day_form = DayForm(request.args)
     return render_template(
         "account/staff/contract.html",
         contract=contract,
@@ -128,11 +168,61 @@ def show(number: str) -> ResponseReturnValue:
         seats=seats,
         states=invitations.seat_states(seats, now),
         suppressed=suppression.suppressed([contact.user.email for contact in seats]),
-        acts=_possible_acts(contract),
+        acts=_possible_acts(contract) if _may_write() else {},
         asked=renewals.open_requests([contract.id]).get(contract.id),
         coming=contracts.next_term(contract, now),
+        renew_form=_renew_form(contract),
         history=history.of_contract(contract, for_staff=True),
+        day_form=day_form,
+        day=day_form.look_at(contract),
+        day_words=past.describe,
     )
+
+
+def _renew_form(contract: Contract) -> RenewForm:
+    """The form of the dialog that renews, with the last term's price."""
+    form = RenewForm(formdata=None)
+    form.propose(contracts.next_order(contract))
+    return form
+
+
+@contracts_blueprint.route("/<number>/facts", methods=["GET", "POST"])
+def change_place(number: str) -> ResponseReturnValue:
+    contract = contracts.find_contract(number)
+    form = PlaceForm(contract.region, data={"region": contract.region, "time_zone": contract.time_zone})
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contracts.change_place(
+                    contracts.find_contract(number), region=form.region.data, time_zone=form.time_zone.data, actor=person(), now=clock.now()
+                )
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"Region and time zone of contract {number} are saved.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/place.html", contract=contract, form=form)
+
+
+@contracts_blueprint.route(f"/<number>/terms/<{ID}:term_id>", methods=["GET", "POST"])
+def change_order(number: str, term_id: int) -> ResponseReturnValue:
+    contract = contracts.find_contract(number)
+    term = contracts.find_term(contract, term_id)
+    form = OrderForm()
+    if request.method == "GET":
+        form.propose(contracts.order_of(term))
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                contract = contracts.find_contract(number)
+                order = form.order(contracts.order_of(contracts.find_term(contract, term_id)))
+                contracts.change_order(contract, term_id, order, actor=person(), now=clock.now())
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash("The order is saved.", "success")
+            return redirect(url_for("contracts_staff.show", number=number))
+    return render_template("account/staff/order.html", contract=contract, term=term, form=form)
 
 
 def _possible_acts(contract: Contract) -> dict[str, Act]:
@@ -147,28 +237,36 @@ def act(number: str, name: str) -> ResponseReturnValue:
     chosen, form = ACTS[name], RenewForm() if name == "renew" else OneButton()
     contract = contracts.find_contract(number)
     if form.validate_on_submit():
-        shown = {"starts_on": form.starts_on.data} if isinstance(form, RenewForm) else {}
         try:
             with transaction():
-                chosen.run(contracts.find_contract(number), **shown, actor=person(), now=clock.now())
+                contract = contracts.find_contract(number)
+                shown = _renewal(form, contract) if isinstance(form, RenewForm) else {}
+                chosen.run(contract, **shown, actor=person(), now=clock.now())
         except PortalError as error:
             refuse(form, error)
         else:
             flash(f"Contract {number} {chosen.done}.", "success")
             return redirect(url_for("contracts_staff.show", number=number))
+    if isinstance(form, RenewForm) and request.method == "GET":
+        form.propose(contracts.next_order(contract))
     coming = contracts.next_term(contract, clock.now())
     return render_template("account/staff/act.html", contract=contract, act=chosen, name=name, form=form, coming=coming)
+
+
+def _renewal(form: RenewForm, contract: Contract) -> dict[str, object]:
+    return {"starts_on": form.starts_on.data, "order": form.order(contracts.next_order(contract))}
 
 
 @contracts_blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])
 def name_contact(number: str) -> ResponseReturnValue:
     contract, form = contracts.find_contract(number), ContactForm()
-    if form.validate_on_submit():
+    if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
             with transaction():
                 contacts.name_contact(
-                    contracts.find_contract(number), name=form.name.data or "", email=form.email.data or "", actor=person(), now=clock.now()
-                )
+                    contracts.find_contract(number), name=form.name.data or "", email=form.email.data or "",
+                    actor=person(), now=clock.now(), tell=True,
+                )  # fmt: skip
         except PortalError as error:
             refuse(form, error)
         else:
@@ -181,7 +279,7 @@ def name_contact(number: str) -> ResponseReturnValue:
 def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
     contract, form = contracts.find_contract(number), ContactForm()
     contact = contacts.find_contact(contract, contact_id)
-    if form.validate_on_submit():
+    if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
             with transaction():
                 contact = contacts.find_contact(contracts.find_contract(number), contact_id)
@@ -201,7 +299,7 @@ def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
     contract = contracts.find_contract(number)
     contact = contacts.find_contact(contract, contact_id)
     form = AddressForm(data={"email": contact.user.email})
-    if form.validate_on_submit():
+    if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
             with transaction():
                 contact = contacts.find_contact(contracts.find_contract(number), contact_id)
@@ -223,9 +321,20 @@ def release_contact(number: str, contact_id: int) -> ResponseReturnValue:
             contact = contacts.find_contact(contracts.find_contract(number), contact_id)
             label = contact.user.label
             contacts.release_contact(contact, actor=person(), now=clock.now())
-        flash(f"{label} no longer holds the seat.", "success")
+        flash(f"{label} no longer holds the seat, and everybody concerned is told.", "success")
         return redirect(url_for("contracts_staff.show", number=number))
-    return render_template("account/staff/release.html", contract=contract, contact=contact, form=form)
+    others = [other for other in contacts.live_contacts(contract.id) if other.id != contact_id]
+    return render_template("account/staff/release.html", contract=contract, contact=contact, others=others, form=form)
+
+
+@contracts_blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/withdraw")
+def withdraw_invitation(number: str, contact_id: int) -> ResponseReturnValue:
+    with transaction():
+        contact = contacts.find_contact(contracts.find_contract(number), contact_id)
+        invitations.revoke(contact, actor=person(), now=clock.now())
+        address = contact.user.email
+    flash(f"The invitation to {address} is withdrawn; its link no longer works.", "success")
+    return redirect(url_for("contracts_staff.show", number=number))
 
 
 @contracts_blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/resend")
@@ -239,6 +348,7 @@ def resend_invitation(number: str, contact_id: int) -> ResponseReturnValue:
 
 
 @customers_blueprint.get("/", endpoint="index")
+@guarded_by(reads)
 def list_customers() -> ResponseReturnValue:
     query, after = asked()
     if request.args.get("show") == "organizations":

@@ -68,8 +68,8 @@ def test_what_waited_while_the_contract_was_renewed_or_the_seat_released_is_neve
         cast.anton: reminders.RENEWED,
         cast.carol: reminders.NO_CONTACT,
     }
-    # The staff of the two others, frank of his, and carol that her seat is released.
-    assert sorted(mail_server.recipients()) == [cast.anton, cast.anton, cast.carol, cast.frank]
+    # The staff of the two others and of the seat, frank of his, and carol that her seat is released.
+    assert sorted(mail_server.recipients()) == [cast.anton, cast.anton, cast.anton, cast.carol, cast.frank]
 
 
 @pytest.mark.usefixtures("app_context")

@@ -37,7 +37,7 @@ def ask(address: str, now: datetime, number: str = "NW-2041") -> bool:
 
 def asked() -> list[str]:
     """The numbers in the staff's list of contracts that somebody asked to renew."""
-    return [row.contract.number for row in directory.contracts_page("", None, NOW, asked_only=True).rows]
+    return [row.contract.number for row in directory.contracts_page(directory.Wanted(asked=True), None, NOW).rows]
 
 
 def mails() -> list[str]:

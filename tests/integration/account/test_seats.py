@@ -83,7 +83,7 @@ def test_the_database_itself_refuses_a_third_seat_and_a_second_holder(cast: Cast
 
 
 @pytest.mark.usefixtures("app_context")
-def test_a_replacement_tells_all_three_by_mail(cast: Cast) -> None:
+def test_a_replacement_tells_all_three_and_the_account_managers(cast: Cast) -> None:
     with transaction():
         contact = contacts.live_contacts(contracts.find_contract(cast.contract).id)[0]
         contacts.replace_contact(contact, name="Nina", email="nina@logistics.example.org", actor=None, now=NOW)
@@ -92,6 +92,7 @@ def test_a_replacement_tells_all_three_by_mail(cast: Cast) -> None:
         ("contact_released", cast.alice),
         ("contact_named", cast.bob),
         ("invitation", "nina@logistics.example.org"),
+        ("seats_changed", cast.anton),
     }
 
 

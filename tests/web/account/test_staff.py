@@ -143,6 +143,7 @@ def test_a_contact_replaces_the_other_one(app: Flask, cast: Cast, sign_in: SignI
     assert bob.get("/account/").status_code == 302
     assert sorted(mails(app)) == [
         ("contact_named", cast.alice), ("contact_released", cast.bob), ("invitation", "nina@logistics.example.org"),
+        ("seats_changed", cast.anton),
     ]  # fmt: skip
 
 
@@ -150,7 +151,10 @@ def test_replacing_oneself_signs_out_at_once(app: Flask, cast: Cast, sign_in: Si
     alice = sign_in(cast.alice)
     url = seat_url(app, cast.alice, cast.contract, "replace")
     assert "This is your own seat" in text_of(alice.get(url))
-    assert send(alice, url, name="Nina", email="nina@logistics.example.org").location == "/sign-in"
+    asked = send(alice, url, name="Nina", email="nina@logistics.example.org")
+    assert "Your own seat goes to Nina, nina@logistics.example.org." in text_of(asked)
+    assert alice.get("/account/").status_code == 200
+    assert send(alice, url, name="Nina", email="nina@logistics.example.org", hand_over="y").location == "/sign-in"
     assert alice.get("/account/").status_code == 302
     assert "Your seat went to Nina" in alice.get("/sign-in").get_data(as_text=True)
 
@@ -240,7 +244,7 @@ def test_lists_are_paged_by_key_without_gap_or_repeat(app: Flask, cast: Cast) ->
     with app.app_context():
         after: str | None = None
         while after or not keys["contracts"]:
-            contract_page = directory.contracts_page("", after, clock.now(), size=2)
+            contract_page = directory.contracts_page(directory.Wanted(), after, clock.now(), size=2)
             keys["contracts"] += [row.contract.number for row in contract_page.rows]
             after = contract_page.next_key
         while after or not keys["people"]:

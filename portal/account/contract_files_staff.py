@@ -1,0 +1,74 @@
+"""Account managers bring contracts in from a file, and take them out as one."""
+
+import io
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from portal import clock
+from portal.account import contract_files, directory
+from portal.account.contract_forms import ImportForm
+from portal.account.imports import Outcome, Row
+from portal.account.staff import wanted
+from portal.config import current_settings
+from portal.database import transaction
+from portal.errors import PortalError
+from portal.web.formatting import count
+from portal.web.forms import refuse
+from portal.web.guards import protect, staff
+
+blueprint = Blueprint("contract_files_staff", __name__, url_prefix="/staff/contracts")
+protect(blueprint, staff("accounts"))
+
+
+class OnlyChecked(Exception):
+    """Ends the transaction of an import that was only to be tried."""
+
+
+@blueprint.get("/export.csv")
+def export() -> ResponseReturnValue:
+    """Send the contracts that the list shows, all pages of it, as the import reads them."""
+    file = io.StringIO()
+    contract_files.write(directory.all_contracts(clock.now(), wanted()), file)
+    return file.getvalue(), {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": 'attachment; filename="contracts.csv"'}
+
+
+@blueprint.route("/import", methods=["GET", "POST"], endpoint="bring_in")
+def import_contracts() -> ResponseReturnValue:
+    """Show the form; check what was sent, or import it. What was checked stays in the form."""
+    form, outcome = ImportForm(), None
+    if form.validate_on_submit():
+        try:
+            content = form.content()
+            rows = contract_files.read(content)
+            # Only now: what cannot be read as text says so itself, and has no place in a text field.
+            form.text.data = content.decode("utf-8-sig")
+            outcome = _run(rows, invite=not form.no_invitations.data, keep="import" in request.form)
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            if "import" in request.form:
+                flash(f"{count(outcome.added, 'contract is', 'contracts are')} added; {outcome.unchanged} were there already.", "success")
+                return redirect(url_for("contracts_staff.index"))
+    return render_template(
+        "account/staff/import.html",
+        form=form,
+        outcome=outcome,
+        faults=[line for text in form.form_errors for line in text.splitlines()],
+        columns=contract_files.COLUMNS,
+        optional=contract_files.OPTIONAL,
+    )
+
+
+def _run(rows: list[tuple[int, Row]], *, invite: bool, keep: bool) -> Outcome:
+    outcome = Outcome()
+    try:
+        with transaction():
+            outcome = contract_files.import_contracts(
+                rows, default_zone=current_settings().default_time_zone, invite=invite, now=clock.now()
+            )
+            if not keep:
+                raise OnlyChecked
+    except OnlyChecked:
+        pass
+    return outcome
