@@ -2,7 +2,7 @@
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
-from wtforms.validators import InputRequired
+from wtforms.validators import DataRequired, InputRequired
 
 from portal.account.factors_passkeys import LONGEST_ANSWER
 
@@ -37,4 +37,4 @@ class AnswerForm(FlaskForm):
 class PasskeyForm(AnswerForm):
     """A new passkey."""
 
-    label = StringField("Name of the passkey", [InputRequired("Enter a name.")], render_kw={"maxlength": 80, "autocomplete": "off"})
+    label = StringField("Name of the passkey", [DataRequired("Enter a name.")], render_kw={"maxlength": 80, "autocomplete": "off"})

@@ -126,8 +126,8 @@ def set_up_authenticator(person: User, sealed: str, code: str, settings: Setting
     if counter is None:
         raise Invalid(WRONG_CODE, "code")
     had = _held(person)
-    if had.authenticator is not None and had.authenticator.last_counter >= counter:
-        raise Conflict("This code was used already. The app may be set up by now; if it is not, wait for its next code.")
+    if had.authenticator is not None and factors_totp.unseal(had.authenticator.secret, person.id, settings.secret_key) == secret:
+        raise Conflict("This app is set up already.")
     db.session.execute(sa.delete(Authenticator).where(Authenticator.user_id == person.id))
     kept = factors_totp.seal(secret, person.id, settings.secret_key, now=now)
     db.session.add(Authenticator(user_id=person.id, secret=kept, last_counter=counter, created_at=now))

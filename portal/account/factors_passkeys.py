@@ -152,13 +152,13 @@ def _hostile(act: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
 def register(person: User, answer: str, label: str, ceremony: Ceremony, settings: Settings, *, now: datetime) -> Passkey:
     """Keep the passkey of an answer to `options_to_register`.
 
-    Raises Invalid for a bad name (field `label`), and for an answer that does not belong to the ceremony or was used before;
+    Raises Invalid for a bad name, and for an answer that does not belong to the ceremony or was used before;
     Conflict for a key that is registered already, and for too many.
     """
     from webauthn import verify_registration_response
     from webauthn.helpers.cose import COSEAlgorithmIdentifier
 
-    label = clean_line(label, "label", 80)
+    label = clean_line(label, "name", 80)
     given, challenge = _read(answer, ceremony, settings, now)
     verified = verify_registration_response(
         credential=given,
