@@ -20,9 +20,9 @@ _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿�
 
 SEVERITY = "CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"
 UNREAD = "CASE WHEN read_at IS NULL THEN 1 ELSE 0 END"
-# What a list is sorted by, on the board by product and everywhere, and in the inbox behind "unread first".
+# What lists of items are sorted by: those of one product, and those of all.
 BOARD = ("tally_votes", "created_at", "changed_at")
-INBOX = (*BOARD, "tally_cents", "tally_ending", "severity_rank")
+ALL = (*BOARD, "tally_cents", "tally_ending", "severity_rank")
 LIVE = sa.text("withdrawn_at IS NULL")
 
 
@@ -34,11 +34,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_feedback_votes_of_contract", "feedback_votes")
-    for column in INBOX:
-        op.drop_index(f"ix_feedback_items_inbox_{column}", "feedback_items")
+    for column in ALL:
+        op.drop_index(f"ix_feedback_items_unread_{column}", "feedback_items")
+        op.drop_index(f"ix_feedback_items_all_{column}", "feedback_items")
     for column in BOARD:
         op.drop_index(f"ix_feedback_items_product_{column}", "feedback_items")
-        op.drop_index(f"ix_feedback_items_all_{column}", "feedback_items")
     for column in ("unread", "severity_rank", "tally_ending", "tally_cents", "tally_votes"):
         op.execute(f"ALTER TABLE feedback_items DROP COLUMN {column}")
     op.drop_table("feedback_tally_state")
@@ -77,10 +77,10 @@ def _create_tallies() -> None:
 
 def _create_indexes() -> None:
     for column in BOARD:
-        op.create_index(f"ix_feedback_items_all_{column}", "feedback_items", [column, "id"])
         op.create_index(f"ix_feedback_items_product_{column}", "feedback_items", ["product_id", column, "id"])
-    for column in INBOX:
-        op.create_index(f"ix_feedback_items_inbox_{column}", "feedback_items", ["unread", column, "id"])
+    for column in ALL:
+        op.create_index(f"ix_feedback_items_all_{column}", "feedback_items", [column, "id"])
+        op.create_index(f"ix_feedback_items_unread_{column}", "feedback_items", ["unread", column, "id"])
     op.create_index("ix_feedback_votes_of_contract", "feedback_votes", ["contract_id", "item_id"], sqlite_where=LIVE, postgresql_where=LIVE)
 
 

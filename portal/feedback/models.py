@@ -47,9 +47,9 @@ class CallChannel(enum.StrEnum):
     MEETING = "meeting"
 
 
-# What lists of items are sorted by: the board's, and the inbox's behind "unread first". Each has an index, with the id at its end.
+# What lists of items are sorted by: those of one product, and those of all. Each has an index, with the id at its end.
 BOARD_SORTS = ("tally_votes", "created_at", "changed_at")
-INBOX_SORTS = (*BOARD_SORTS, "tally_cents", "tally_ending", "severity_rank")
+ALL_SORTS = (*BOARD_SORTS, "tally_cents", "tally_ending", "severity_rank")
 
 
 class Item(Base):
@@ -107,11 +107,11 @@ class Item(Base):
 
     __table_args__ = (
         sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),
-        *(sa.Index(f"ix_feedback_items_all_{column}", column, "id") for column in BOARD_SORTS),
         *(sa.Index(f"ix_feedback_items_product_{column}", "product_id", column, "id") for column in BOARD_SORTS),
+        *(sa.Index(f"ix_feedback_items_all_{column}", column, "id") for column in ALL_SORTS),
+        *(sa.Index(f"ix_feedback_items_unread_{column}", "unread", column, "id") for column in ALL_SORTS),
         sa.Index("ix_feedback_items_all_responded_at", "responded_at", "id"),
         sa.Index("ix_feedback_items_product_responded_at", "product_id", "responded_at", "id"),
-        *(sa.Index(f"ix_feedback_items_inbox_{column}", "unread", column, "id") for column in INBOX_SORTS),
     )
 
 
