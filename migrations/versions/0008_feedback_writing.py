@@ -79,8 +79,13 @@ def upgrade() -> None:
         for column in ("item_id", "comment_id", "draft_id", "organization_id", "user_id", "sha256"):
             batch_op.create_index(batch_op.f(f"ix_feedback_attachments_{column}"), [column], unique=False)
 
+    op.create_index("ix_feedback_items_all_responded_at", "feedback_items", ["responded_at", "id"])
+    op.create_index("ix_feedback_items_product_responded_at", "feedback_items", ["product_id", "responded_at", "id"])
+
 
 def downgrade() -> None:
+    op.drop_index("ix_feedback_items_product_responded_at", "feedback_items")
+    op.drop_index("ix_feedback_items_all_responded_at", "feedback_items")
     op.drop_table("feedback_attachments")
     op.drop_table("feedback_drafts")
     op.drop_table("feedback_editions")

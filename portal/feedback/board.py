@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from portal.database import db
 from portal.feedback import paging, search, votes
 from portal.feedback.access import Viewer, show_status, status_shown_to, visible_to
-from portal.feedback.models import Comment, Item, ItemKind, Status
+from portal.feedback.loop_models import Link
+from portal.feedback.models import Comment, Item, ItemKind, Status, StatusChange
+from portal.releases.models import Channel, Release, ReleaseState
 
 
 class Scope(enum.StrEnum):
@@ -23,19 +25,23 @@ class Scope(enum.StrEnum):
 
 
 class Sort(enum.StrEnum):
+    """What a list is sorted by. Sorted by answers, it holds only what has one."""
+
     CONTRACTS = "contracts"
     NEWEST = "newest"
+    ANSWERED = "answered"
     CHANGED = "changed"
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a list is narrowed to and sorted by."""
+    """What a list is narrowed to and sorted by. `beta` is a version: items written about it, or that it brings."""
 
     search: str = ""
     product_id: int | None = None
     status: Status | None = None
     kind: ItemKind | None = None
+    beta: str = ""
     scope: Scope = Scope.ALL
     sort: Sort = Sort.CONTRACTS
 
@@ -64,8 +70,38 @@ def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa
         conditions.append(Item.organization_id == viewer.organization_id)
     elif wanted.scope is Scope.VOTED:
         conditions.append(votes.is_ours(viewer))
+    if wanted.beta:
+        conditions.append(_in_beta(viewer, wanted.beta))
+    if wanted.sort is Sort.ANSWERED:
+        conditions += _answered(viewer)
     if with_status and wanted.status is not None:
         conditions.append(status_shown_to(viewer) == wanted.status)
+    return conditions
+
+
+def betas_of(viewer: Viewer, *, limit: int = 60) -> list[Release]:
+    """Return the betas that lists can be narrowed to, newest first: published ones, of products the viewer is entitled to."""
+    published = sa.select(Release).where(Release.channel == Channel.BETA, Release.state == ReleaseState.PUBLISHED)
+    if not viewer.staff:
+        published = published.where(Release.product_id.in_(viewer.contracts))
+    return list(db.session.scalars(published.order_by(Release.published_at.desc(), Release.id.desc()).limit(limit)))
+
+
+def _in_beta(viewer: Viewer, version: str) -> sa.ColumnElement[bool]:
+    """Whether an Item has to do with a beta. To the lapsed nothing has."""
+    betas = [release.id for release in betas_of(viewer) if release.version == version]
+    brought = sa.select(Link.item_id).where(Link.release_id.in_(betas), Link.removed_at.is_(None))
+    return sa.or_(Item.release_id.in_(betas), Item.status_release_id.in_(betas), Item.id.in_(brought))
+
+
+def _answered(viewer: Viewer) -> list[sa.ColumnElement[bool]]:
+    """Whether an Item has an official response that the viewer may read: to the lapsed, none that was given in a beta."""
+    conditions: list[sa.ColumnElement[bool]] = [Item.responded_at.is_not(None)]
+    if viewer.lapsed:
+        at_the_time = sa.select(StatusChange.status).where(StatusChange.item_id == Item.id, StatusChange.at <= Item.responded_at)
+        stood = at_the_time.order_by(StatusChange.id.desc()).limit(1).correlate(Item).scalar_subquery()
+        hidden = sa.and_(Item.product_id.in_(viewer.lapsed), stood.is_not_distinct_from(Status.IN_BETA))
+        conditions.append(sa.not_(hidden))
     return conditions
 
 
@@ -74,6 +110,7 @@ def sort_keys(sort: Sort, now: datetime) -> list[sa.ColumnElement[Any]]:
     first: sa.ColumnElement[Any] = {
         Sort.CONTRACTS: votes.count_of_item(now),
         Sort.NEWEST: sa.type_coerce(Item.created_at, Item.created_at.type),
+        Sort.ANSWERED: sa.type_coerce(Item.responded_at, Item.responded_at.type),
         Sort.CHANGED: sa.type_coerce(Item.changed_at, Item.changed_at.type),
     }[sort]
     return [first, sa.type_coerce(Item.id, sa.Integer)]

@@ -70,7 +70,7 @@ def save_edit(item_id: int) -> ResponseReturnValue:
 
     if save(form, act):
         flash("Saved. The edition before is kept." if changed[0] else "Nothing was changed.", "success" if changed[0] else "info")
-        return redirect(url_for("feedback.item", item_id=item_id), 303)
+        return redirect(url_for("feedback.item", item_id=item_id))
     return _show_edit(item_id, form, person, desk, code=409 if form.number.data != edits.current_number(item_id) else 400)
 
 

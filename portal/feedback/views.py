@@ -31,12 +31,12 @@ def me() -> User:
     return cast(User, current_user._get_current_object())
 
 
-@blueprint.errorhandler(ReadOnly)
+@blueprint.app_errorhandler(ReadOnly)
 def only_reads(error: ReadOnly) -> ResponseReturnValue:
     """Say why somebody who reads the board cannot write on it."""
     reason, who = explain(error.decision) if error.decision else (str(error), "Staff answer from the inbox of the staff pages.")
     return refused(
-        "You can read the feedback, but not add to it", reason, who, action_url=url_for(".index"), action_label="Read the feedback"
+        "You can read the feedback, but not add to it", reason, who, action_url=url_for("feedback.index"), action_label="Read the feedback"
     )
 
 
@@ -67,6 +67,7 @@ def index() -> ResponseReturnValue:
         total=sum(counts.values()),
         our_votes=board.count_our_votes(viewer),
         statuses=list(Status),
+        betas=board.betas_of(viewer),
         link=_linker(products, wanted),
         **standing_of(viewer),
     )
@@ -80,6 +81,7 @@ def _read_filter(products: list[Product]) -> board.Filter:
         product_id=next((product.id for product in products if product.slug == slug), None),
         status=request.args.get("status", type=Status),
         kind=request.args.get("kind", type=ItemKind),
+        beta=request.args.get("beta", "").replace("\0", "")[:60],
         scope=request.args.get("show", board.Scope.ALL, type=board.Scope),
         sort=request.args.get("sort", board.Sort.CONTRACTS, type=board.Sort),
     )
@@ -98,6 +100,7 @@ def _linker(products: list[Product], wanted: board.Filter) -> Callable[..., str]
         "product": slug,
         "status": wanted.status,
         "kind": wanted.kind,
+        "beta": wanted.beta or None,
         "show": wanted.scope if wanted.scope is not board.Scope.ALL else None,
         "sort": wanted.sort if wanted.sort is not board.Sort.CONTRACTS else None,
     }

@@ -93,7 +93,7 @@ def send() -> ResponseReturnValue:
     written: list[int] = []
     if save_with_files(form, desk, lambda: written.append(_write(form, person, products, desk))):
         flash("Saved. Your contract votes for it, and the product team reads it next.", "success")
-        return redirect(url_for("feedback.item", item_id=written[0]), 303)
+        return redirect(url_for("feedback.item", item_id=written[0]))
     desk.keep(person, received, ITEM_FIELDS)
     return _show_new(form, viewer, products, desk, code=400)
 
@@ -195,7 +195,7 @@ def _vote_instead(item_id: int, person: User, desk: Desk, received: Received) ->
         drafts.remove(desk.draft)
     if not body:
         flash("Your contract votes for it now.", "success")
-        return redirect(url_for("feedback.item", item_id=item_id), 303)
+        return redirect(url_for("feedback.item", item_id=item_id))
     flash("Your contract votes for it now. What you wrote waits below as a comment; send it, if it adds something.", "success")
     return with_draft(redirect(url_for("feedback.item", item_id=item_id, kept=1, _anchor="comments"), 303), token)
 
@@ -241,7 +241,7 @@ def comment(item_id: int) -> ResponseReturnValue:
 
     if save_with_files(form, desk, act):
         flash("Your comment is on the page.", "success")
-        return redirect(url_for("feedback.item", item_id=item_id, _anchor="comments"), 303)
+        return redirect(url_for("feedback.item", item_id=item_id, _anchor="comments"))
     desk.keep(person, received, COMMENT_FIELDS)
     return show_item(item_id, form, desk, code=403 if form.form_errors else 400)
 
