@@ -61,8 +61,8 @@ class Sums:
 
 def sums(now: datetime) -> Sums:
     """Return the numbers of an Item as they are at `now`."""
-    columns = (Item.tally_votes, Item.tally_cents, Item.tally_ending)
-    stored: list[sa.ColumnElement[int]] = [sa.type_coerce(column, column.type) for column in columns]
+    # The bare columns: a coerced one beside its Item in a SELECT would be taken for the Item's.
+    stored: list[sa.ColumnElement[int]] = [column.expression for column in (Item.tally_votes, Item.tally_cents, Item.tally_ending)]
     currency = current_settings().contract_currency
     shifts = {} if is_current(now) else _shifts(now)
     if shifts:
