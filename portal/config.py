@@ -117,6 +117,9 @@ class Settings:
         "7z gif gz jpg mp4 pdf png text webm webp zip",
         "Types of such files, told by their first bytes, of: 7z, gif, gz, jpg, mp4, pdf, png, text, webm, webp, zip. any: whatever people send.",
     )
+    feedback_digest_hour: int = _setting(
+        8, "Hour of Monday, in DEFAULT_TIME_ZONE, from which the product team is mailed the week's feedback.", at_least=0
+    )
     minisign_secret_key_file: str = _setting(
         "",
         "File of the vendor's minisign secret key, where the commands that sign builds run. It is read for each signature and stored nowhere.",

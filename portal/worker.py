@@ -24,7 +24,7 @@ from portal.database import transaction
 from portal.errors import Busy, PortalError
 from portal.extensions import queue
 from portal.feedback import announcements as feedback_news
-from portal.feedback import drafts, tallies
+from portal.feedback import digest, drafts, tallies
 from portal.notices import outbox
 from portal.notices import retention as mail_retention
 from portal.notices.delivery import deliver_due
@@ -124,6 +124,7 @@ SWEEPS: tuple[tuple[str, Callable[[datetime], int]], ...] = (
     ("forgot %s drafts of feedback that nobody came back to", _committed(drafts.sweep)),
     ("warned of %s betas that end", _committed(expiry.warn)),
     ("made %s reminders of contracts that end", _committed(reminders.send_due)),
+    ("made %s digests of the week's feedback", _committed(digest.send_due)),
     ("counted the votes of %s contracts that were changed past the portal", _committed(tallies.audit)),
     ("forgot %s counts of tries", _committed(rate_counts.sweep)),
     ("forgot %s devices that nobody uses", _committed(known_devices.sweep)),
@@ -145,7 +146,7 @@ def _sweep(app: Flask) -> None:
 
 
 def _tick(app: Flask, stopping: Callable[[], bool]) -> None:
-    """Show that the worker lives, free expired leases, mail what waited its hour, wake delivery. A database that is away is tried again next time."""
+    """Show that the worker lives, free expired leases, mail what waited its hour, wake delivery. Next time, where the database is away."""
     try:
         with app.app_context():
             now = clock.now()

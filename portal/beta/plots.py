@@ -10,6 +10,7 @@ from pygal.etree import etree
 WIDTH, HEIGHT = 640, 240  # units of the drawing, not pixels
 _MOST_POINTS = 31
 _LABELS = 4
+_MOST_LABELS = 8
 # What pygal puts in for its script, its style and its tooltips. The first two our content security policy forbids.
 _DROPPED = {"style", "script", "desc", "defs", "title"}
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -32,7 +33,25 @@ def growth(first_day: date, last_day: date, series: Mapping[str, Sequence[date]]
     return _inline(chart, title)
 
 
-def _inline(chart: pygal.Line, title: str) -> Markup:
+def bars(labels: Sequence[str], series: Mapping[str, Sequence[int]], title: str, *, kind: str = "") -> Markup:
+    """Draw numbers as columns, the series of one label on top of each other. `title` says them to those who cannot see it.
+
+    `kind` is a class that gives the series other colours (`plot-<kind>` in our stylesheet).
+    """
+    most = max((sum(numbers) for numbers in zip(*series.values(), strict=True)), default=0)
+    chart = pygal.StackedBar(
+        width=WIDTH, height=HEIGHT, css=[], js=[], classes=("plot", f"plot-{kind}" if kind else ""), no_prefix=True, show_legend=False,
+        margin=8, margin_right=24, truncate_label=-1, spacing=12,
+        range=(0, max(most, 4)), max_scale=5, order_min=0, show_minor_x_labels=False,
+        x_labels_major_count=_LABELS if len(labels) > _MOST_LABELS else None, formatter=lambda number: f"{number:g}",
+    )  # fmt: skip
+    chart.x_labels = list(labels)
+    for name, numbers in series.items():
+        chart.add(name, list(numbers))
+    return _inline(chart, title)
+
+
+def _inline(chart: pygal.Line | pygal.StackedBar, title: str) -> Markup:
     """Return the drawing as a part of a page, without what a page of ours must not hold."""
     root = chart.render_tree()
     for parent in list(root.iter()):
