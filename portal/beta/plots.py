@@ -33,7 +33,7 @@ def growth(first_day: date, last_day: date, series: Mapping[str, Sequence[date]]
     return _inline(chart, title)
 
 
-def bars(labels: Sequence[str], series: Mapping[str, Sequence[int]], title: str, *, kind: str = "") -> Markup:
+def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: str, *, kind: str = "") -> Markup:
     """Draw numbers as columns, the series of one label on top of each other. `title` says them to those who cannot see it.
 
     `kind` is a class that gives the series other colours (`plot-<kind>` in our stylesheet).

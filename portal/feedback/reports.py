@@ -96,16 +96,18 @@ def by_week(product: Product | None, now: datetime, zone: str) -> Table:
 
 
 def by_release(product: Product | None) -> Table:
-    """Items per release: written about it, how many of them problems, and how many it brings."""
-    written = sa.select(sa.func.count()).where(Item.release_id == Release.id).correlate(Release)
+    """Items per release: written about it, how many of them problems, and how many it brings. Releases without any are left out."""
+    written = sa.select(Item.id).where(Item.release_id == Release.id).correlate(Release)
     problems = written.where(Item.kind == ItemKind.PROBLEM)
-    brought = sa.select(sa.func.count()).where(Link.release_id == Release.id, Link.removed_at.is_(None)).correlate(Release)
-    counted = written.scalar_subquery(), problems.scalar_subquery(), brought.scalar_subquery()
+    brought = sa.select(Link.id).where(Link.release_id == Release.id, Link.removed_at.is_(None)).correlate(Release)
+    counted = [one.with_only_columns(sa.func.count()).scalar_subquery() for one in (written, problems, brought)]
     rows = db.session.execute(
         sa.select(Product.name, Release.version, *counted)
         .join(Product, Product.id == Release.product_id)
         .where(
-            Release.state.in_((ReleaseState.PUBLISHED, ReleaseState.WITHDRAWN)), Release.product_id == product.id if product else sa.true()
+            Release.state.in_((ReleaseState.PUBLISHED, ReleaseState.WITHDRAWN)),
+            Release.product_id == product.id if product else sa.true(),
+            sa.or_(written.exists(), brought.exists()),
         )
         .order_by(Release.published_at.desc(), Release.id.desc())
         .limit(MOST_RELEASES)

@@ -172,9 +172,9 @@ def _releases_plot(table: Table) -> Plot | None:
 def _answers_plot(answers: Answered) -> Plot | None:
     if not answers.answered:
         return None
-    hours = answers.table.column("median_hours")
-    title = f"Median time to the first answer by week: {answers.median_hours} hours over all."
-    return Plot(plots.bars([_short(row[0]) for row in answers.table.rows], {"Hours": hours}, title), (("c-accent", "Median, in hours"),))
+    days = [round(hours / 24, 1) for hours in answers.table.column("median_hours")]
+    title = f"Median time to the first answer by week: {waited(answers.median_hours or 0)} over all."
+    return Plot(plots.bars([_short(row[0]) for row in answers.table.rows], {"Days": days}, title), (("c-accent", "Median, in days"),))
 
 
 def _ages_plot(table: Table) -> Plot | None:

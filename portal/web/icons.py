@@ -15,7 +15,7 @@ protect(blueprint, public)
 
 ICONS: frozenset[str] = frozenset({
     "arrow-down-short", "arrow-left", "arrow-repeat", "arrow-right", "arrow-up-short",
-    "bell", "bell-slash", "box-seam", "bug", "building",
+    "bar-chart", "bell", "bell-slash", "box-seam", "bug", "building",
     "calendar3", "chat-left-text", "check-circle", "check-circle-fill", "check-lg", "clipboard", "clock", "clock-history",
     "cloud-slash", "code-slash",
     "dash-circle", "download",
