@@ -10,6 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import checks, config, database, storage
+from portal.account import api_views as account_api
 from portal.account import (
     circles,
     contract_files_staff,
@@ -45,11 +46,13 @@ from portal.feedback import asking as feedback_asking
 from portal.feedback import attachment_views as feedback_attachments
 from portal.feedback import attachments as feedback_files
 from portal.feedback import behalf_staff as feedback_behalf
+from portal.feedback import digest
 from portal.feedback import edit_views as feedback_edits
-from portal.feedback import merging_staff as feedback_merging
-from portal.feedback import roadmap_views as feedback_roadmap
 from portal.feedback import loop_staff as feedback_loop_staff
 from portal.feedback import loop_views as feedback_loop
+from portal.feedback import merging_staff as feedback_merging
+from portal.feedback import reports_staff as feedback_reports
+from portal.feedback import roadmap_views as feedback_roadmap
 from portal.feedback import shipping as feedback_shipping
 from portal.feedback import staff as feedback_staff
 from portal.feedback import tags_staff as feedback_tags
@@ -57,7 +60,17 @@ from portal.feedback import views as feedback_views
 from portal.feedback import writing_views as feedback_writing
 from portal.home import audit_staff
 from portal.home import views as home_views
-from portal.notices import announcement_staff, announcements, audiences, outbox, rendering, requests, smtp, subscriptions, suppression_staff
+from portal.notices import (
+    announcement_staff,
+    announcements,
+    audiences,
+    mail_templates,
+    outbox,
+    requests,
+    smtp,
+    subscriptions,
+    suppression_staff,
+)
 from portal.notices import staff as notices_staff
 from portal.notices import views as notices_views
 from portal.products import staff as products_staff
@@ -94,6 +107,7 @@ BLUEPRINTS = (
     feedback_staff.blueprint,
     feedback_loop.blueprint,
     feedback_loop_staff.blueprint,
+    feedback_reports.blueprint,
     feedback_tags.blueprint,
     feedback_merging.blueprint,
     feedback_behalf.blueprint,
@@ -108,6 +122,7 @@ BLUEPRINTS = (
     contract_files_staff.blueprint,
     account_staff.contracts_blueprint,
     account_staff.customers_blueprint,
+    account_api.blueprint,
     privacy_views.blueprint,
     privacy_views.staff_blueprint,
     team_staff.team_blueprint,
@@ -153,17 +168,22 @@ NAVIGATION = (
         30,
         staff=True,
         shown=guards.holds_role("product"),
-        also=(feedback_tags.blueprint.name, feedback_merging.blueprint.name, feedback_behalf.blueprint.name),
+        also=(
+            feedback_tags.blueprint.name,
+            feedback_merging.blueprint.name,
+            feedback_behalf.blueprint.name,
+            feedback_reports.blueprint.name,
+        ),
     ),
     frame.Entry(
         "Contracts",
         "contracts_staff.index",
         40,
         staff=True,
-        shown=guards.holds_role("accounts"),
+        shown=guards.holds_role("accounts", "support"),
         also=(contract_files_staff.blueprint.name,),
     ),
-    frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts")),
+    frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts", "support")),
     frame.Entry(
         "Notices",
         "notices_staff.index",
@@ -225,7 +245,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     urls.init_app(app)
     frame.init_app(app, settings, NAVIGATION, ACCOUNT_MENU)
     sections.init_app(app)
-    rendering.init_app(app)
+    mail_templates.init_app(app)
     checks.init_app(app, settings)
     _register_across_floors()
     return app
@@ -274,6 +294,7 @@ def _register_across_floors() -> None:
         nudges,
         feedback_announcements,
         feedback_asking,
+        digest,
         announcements,
     ):
         module.register_kinds()

@@ -228,7 +228,7 @@ def list_contracts(as_json: bool, state: str | None, ending_in: int | None) -> N
     """List contracts with their state, terms and contacts."""
     rows = directory.all_contracts(clock.now(), _wanted(state, ending_in))
     if as_json:
-        click.echo(json.dumps([_contract(row) for row in rows], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([describe(row) for row in rows], indent=2, ensure_ascii=False))
         return
     for row in rows:
         ends = row.standing.term.ends_on if row.standing.term else "-"
@@ -240,7 +240,7 @@ def _wanted(state: str | None, ending_in: int | None) -> directory.Wanted:
     return directory.Wanted(state=ContractState(state) if state else None, ending_in=ending_in)
 
 
-def _contract(row: directory.ContractRow) -> dict[str, Any]:
+def describe(row: directory.ContractRow) -> dict[str, Any]:
     found: Contract = row.contract
     return {
         "number": found.number,

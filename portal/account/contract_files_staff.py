@@ -5,11 +5,12 @@ import io
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
+from portal import audit, clock
 from portal.account import contract_files, directory
 from portal.account.contract_forms import ImportForm
 from portal.account.imports import Outcome, Row
 from portal.account.staff import wanted
+from portal.account.views import person
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import PortalError
@@ -28,6 +29,8 @@ class OnlyChecked(Exception):
 @blueprint.get("/export.csv")
 def export() -> ResponseReturnValue:
     """Send the contracts that the list shows, all pages of it, as the import reads them."""
+    with transaction():
+        audit.record("contracts.exported", subject_type="export", subject_id=None, actor=person(), now=clock.now(), form="csv")
     file = io.StringIO()
     contract_files.write(directory.all_contracts(clock.now(), wanted()), file)
     return file.getvalue(), {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": 'attachment; filename="contracts.csv"'}

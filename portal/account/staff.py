@@ -19,6 +19,7 @@ from portal.errors import Conflict, PortalError
 from portal.notices import suppression
 from portal.products import catalog
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import guarded_by, holds_role, protect, staff
 
 contracts_blueprint = Blueprint("contracts_staff", __name__, url_prefix="/staff/contracts")
@@ -232,6 +233,7 @@ def _possible_acts(contract: Contract) -> dict[str, Act]:
 
 
 @contracts_blueprint.route("/<number>/<any(renew, suspend, resume, cancel):name>", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def act(number: str, name: str) -> ResponseReturnValue:
     """Ask, then do: renew, suspend, resume or cancel."""
     chosen, form = ACTS[name], RenewForm() if name == "renew" else OneButton()
@@ -258,6 +260,7 @@ def _renewal(form: RenewForm, contract: Contract) -> dict[str, object]:
 
 
 @contracts_blueprint.route("/<number>/contacts/new", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def name_contact(number: str) -> ResponseReturnValue:
     contract, form = contracts.find_contract(number), ContactForm()
     if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
@@ -276,6 +279,7 @@ def name_contact(number: str) -> ResponseReturnValue:
 
 
 @contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/replace", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
     contract, form = contracts.find_contract(number), ContactForm()
     contact = contacts.find_contact(contract, contact_id)
@@ -295,6 +299,7 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
 
 
 @contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/address", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
     contract = contracts.find_contract(number)
     contact = contacts.find_contact(contract, contact_id)
@@ -313,6 +318,7 @@ def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
 
 
 @contracts_blueprint.route(f"/<number>/contacts/<{ID}:contact_id>/release", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def release_contact(number: str, contact_id: int) -> ResponseReturnValue:
     contract, form = contracts.find_contract(number), OneButton()
     contact = contacts.find_contact(contract, contact_id)

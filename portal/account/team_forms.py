@@ -36,4 +36,4 @@ class NewMemberForm(RolesForm):
 class StaffTokenForm(FlaskForm):
     label = StringField("What it is for", [DataRequired("Say what the token is for, such as the build server it lies on.")])
     scopes = CheckboxesField("What it may do")
-    days = SelectField("How long it works", coerce=int, choices={days: f"{days} days" for days in LIFETIMES}, default=90)
+    days = SelectField("How long it works", coerce=int, choices={str(days): f"{days} days" for days in LIFETIMES}, default=90)

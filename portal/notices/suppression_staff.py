@@ -11,7 +11,7 @@ from portal.notices import suppression
 from portal.notices.forms import SuppressForm
 from portal.notices.progress import label_of, title_of
 from portal.web.forms import refuse
-from portal.web.guards import holds_role, protect, staff
+from portal.web.guards import guarded_by, holds_role, protect, staff
 
 blueprint = Blueprint("suppression_staff", __name__, url_prefix="/staff/notices/suppressed")
 protect(blueprint, staff("publisher", "accounts"))
@@ -23,10 +23,12 @@ LONGEST_QUERY = 254
 @blueprint.context_processor
 def _whose_pages() -> dict[str, object]:
     """What the templates of these pages show by role, and how they name a notice."""
-    return {"sees_notices": holds_role("publisher")(), "label_of": label_of, "title_of": title_of}
+    may = {"sees_notices": holds_role("publisher")(), "may_write": holds_role("publisher", "accounts")()}
+    return {**may, "label_of": label_of, "title_of": title_of}
 
 
 @blueprint.get("/")
+@guarded_by(staff("publisher", "accounts", "support"))
 def index() -> ResponseReturnValue:
     """List them, latest first; by address, if one or a part of one is asked for."""
     query = " ".join(request.args.get("q", "").replace("\x00", " ").split())[:LONGEST_QUERY]
