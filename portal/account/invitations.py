@@ -23,15 +23,20 @@ from portal.web.formatting import exact_time
 KIND = "invitation"
 PURPOSE = "invitation"
 PATH = "/account/invitations"
+# Invitations within a day to one person for one seat, whoever sends them, and for one contract by its own contacts: each is a mail to
+# somebody who may not want it.
+MOST_PER_SEAT, MOST_PER_CONTRACT = 5, 20
 
 
 def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation:
     """Invite a contact by mail; an open invitation of the same seat is revoked, so one link works at a time.
 
-    Raises Conflict for a contact who holds the seat no more.
+    Raises Conflict for a contact who holds the seat no more, and when so many were sent within a day.
     """
+    lock_contract(contact.contract_id)
     if contact.released_at is not None:
         raise Conflict("This seat was released. Name the person again.")
+    _refuse_too_many(contact, actor, now)
     revoke_open(contact.id, now=now)
     settings = current_settings()
     nonce = tokens.make_token()
@@ -53,6 +58,20 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
         seat=contact.seat, user_id=contact.user_id,
     )  # fmt: skip
     return invitation
+
+
+def _refuse_too_many(contact: Contact, actor: User | None, now: datetime) -> None:
+    lately = sa.select(sa.func.count()).select_from(Invitation).where(Invitation.created_at > now - timedelta(days=1))
+    if (db.session.scalar(lately.where(Invitation.contact_id == contact.id)) or 0) >= MOST_PER_SEAT:
+        raise Conflict(
+            f"{contact.user.email} was sent {MOST_PER_SEAT} invitations within a day. Have them look in the spam folder, check the "
+            "address, or try again tomorrow."
+        )
+    if actor is None or actor.is_staff:
+        return
+    here = lately.join(Contact, Contact.id == Invitation.contact_id).where(Contact.contract_id == contact.contract_id)
+    if (db.session.scalar(here) or 0) >= MOST_PER_CONTRACT:
+        raise Conflict(f"{MOST_PER_CONTRACT} invitations were sent for this contract within a day. Try again tomorrow, or write to us.")
 
 
 def resend(contact: Contact, *, actor: User | None, now: datetime) -> Invitation:

@@ -20,6 +20,8 @@ HELP = f"At least {SHORTEST} characters. Several words that do not belong togeth
 FEWEST_GUESSES = 10**8
 # Characters that are weighed, from the front: what follows can only make it better, and some rows of symbols take long.
 MOST_WEIGHED = 40
+# Letters and digits that a password has to have besides words of the person's surroundings.
+FEWEST_BESIDES = 4
 # Words shorter than this stand in many good passwords.
 SHORTEST_WORD = 4
 
@@ -31,6 +33,7 @@ _REASONS = {
     "date": "it is a date or a year",
     "regex": "it is a date or a year",
 }
+_OWN = "it is built on your name, your address, your organisation or our product"
 _COMMON = "it is among the words and passwords that are tried first"
 
 
@@ -57,10 +60,23 @@ def weakness(password: str, words: Iterable[str]) -> str | None:
 
     `words` are tried before all others, the first ones first.
     """
+    words = list(words)
     guesses, sequence = _estimate(password[:MOST_WEIGHED], words)
-    if guesses >= FEWEST_GUESSES:
+    if _is_built_on(password, words):
+        reason = _OWN
+    elif guesses >= FEWEST_GUESSES:
         return None
-    return f"This password is easy to guess: {_reason(sequence)}. Add more words, ones that do not belong together."
+    else:
+        reason = _reason(sequence)
+    return f"This password is easy to guess: {reason}. Add more words, ones that do not belong together."
+
+
+def _is_built_on(password: str, words: list[str]) -> bool:
+    """Whether hardly any letters and digits are left of a password when the given words are struck out of it, the longest first."""
+    left = password.lower()
+    for word in sorted(words, key=len, reverse=True):
+        left = left.replace(word, " ")
+    return left != password.lower() and sum(character.isalnum() for character in left) < FEWEST_BESIDES
 
 
 def _estimate(password: str, words: Iterable[str]) -> tuple[float, list[dict[str, Any]]]:
@@ -78,7 +94,7 @@ def _estimate(password: str, words: Iterable[str]) -> tuple[float, list[dict[str
 def _reason(sequence: list[dict[str, Any]]) -> str:
     """Why it is easy: by the person's own words if it holds any, else by its longest part."""
     if any(part.get("dictionary_name") == _SURROUNDINGS for part in sequence):
-        return "it is built on your name, your address, your organisation or our product"
+        return _OWN
     known = [part for part in sequence if part["pattern"] != "bruteforce"]
     if not known:
         return "it is too simple"

@@ -32,6 +32,14 @@ def enqueue(kind: str, person_id: int, *, now: datetime) -> Notice:
     return outbox.enqueue(kind, _to(person_id), context={}, now=now)
 
 
+def enqueue_reset(person_id: int | None, *, now: datetime) -> None:
+    """Put a mail with a link to choose a password into the outbox. None stands for nobody, and costs the same statements."""
+    notice = enqueue(RESET, NOBODY if person_id is None else person_id, now=now)
+    read_by_somebody = sa.exists().where(Delivery.notice_id == Notice.id)
+    outbox.run_update(sa.delete(Notice).where(Notice.id == notice.id, sa.not_(read_by_somebody)))
+    db.session.expunge(notice)
+
+
 def tell(person_id: int, title: str, what: str, *, now: datetime, address: str | None = None) -> Notice:
     """Tell a person what happened to their account: security mail, which always goes.
 

@@ -11,7 +11,7 @@ from flask import g
 from flask_login import current_user
 from flask_security import UserMixin
 from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, ResetPasswordForm, VerifyForm
-from flask_security.utils import get_message, hash_password
+from flask_security.utils import get_message
 from wtforms import PasswordField
 
 from portal import audit, clock
@@ -68,24 +68,20 @@ class ResetForm(ResetPasswordForm):
 class ForgotForm(ForgotPasswordForm):
     """The "forgot" form, doing the same work whether or not the address has an account.
 
-    An address that was only typed into a public form is no account: a stranger could have two kinds of mail sent to it. Nor does an
-    account get more than MOST_RESETS mails within RESET_WINDOW: the answer says nothing of that either.
+    It puts the mail into the outbox itself and is never valid, so that Flask-Security's view takes one and the same way for every
+    address: the one for unknown ones. An address that was only typed into a public form is no account: a stranger could have two kinds
+    of mail sent to it. Nor does an account get more than MOST_RESETS mails within RESET_WINDOW; the answer says nothing of that either.
     """
 
     def validate(self, **options: Any) -> bool:
         known = bool(super().validate(**options)) and isinstance(self.user, User) and not self.user.provisional
+        person_id = self.user.id if known and self.user else None
         now = clock.now()
-        sent = security_mail.resets_since(self.user.id if known and self.user else security_mail.NOBODY, now - RESET_WINDOW)
-        mailed = known and sent < MOST_RESETS
-        if mailed:
-            hash_password("not-a-password")  # the view does this for unknown addresses
-        else:
-            with transaction() as session:
-                session.delete(security_mail.enqueue(security_mail.RESET, security_mail.NOBODY, now=now))  # as for known ones
+        sent = security_mail.resets_since(person_id or security_mail.NOBODY, now - RESET_WINDOW)
         with transaction():
-            user_id = self.user.id if known and self.user else None
-            audit.record("password.reset_asked", subject_type="user", subject_id=user_id, actor=None, now=now)
-        return mailed
+            security_mail.enqueue_reset(person_id if sent < MOST_RESETS else None, now=now)
+            audit.record("password.reset_asked", subject_type="user", subject_id=person_id, actor=None, now=now)
+        return False
 
 
 def settle(person: UserMixin | None, field: PasswordField, *, matches: bool = False) -> bool:
@@ -95,11 +91,12 @@ def settle(person: UserMixin | None, field: PasswordField, *, matches: bool = Fa
     """
     if not field.data:
         return False
-    now = clock.now()
+    now, person_id = clock.now(), person.id if person else None  # read here: in the transaction it would cost a query that strangers do not
     with transaction():
-        admitted = matches and person is not None and throttle.admit(person.id, now=now)
+        # Asked for wrong passwords, too: a locked account must not show by its work that the password was right.
+        admitted = throttle.admit(person_id if matches else None, now=now)
         if not admitted:
-            throttle.count_failure(person.id if person else None, current_settings(), now=now)
+            throttle.count_failure(person_id, current_settings(), now=now)
     if matches and not admitted:
         field.errors = [get_message("INVALID_PASSWORD")[0]]
     if admitted:

@@ -27,7 +27,6 @@ from portal.web import limits
 LONGEST_NORMALISED = 1_000
 # Which of our kinds stands for which of Flask-Security's mails.
 KINDS = {
-    "security/email/reset_instructions": security_mail.RESET,
     "security/email/reset_notice": security_mail.CHANGED,
     "security/email/change_notice": security_mail.CHANGED,
 }
@@ -44,6 +43,7 @@ TRIES = {
     "second_step.ask",
     "second_step.prove",
     "second_step.by_passkey",
+    "second_step.confirm",
 }
 
 MESSAGES = {

@@ -14,6 +14,9 @@ from portal.account.models import User
 from portal.config import Settings
 from portal.database import db
 
+# The id of nobody.
+NOBODY = -1
+
 
 def count_failure(user_id: int | None, settings: Settings, *, now: datetime) -> None:
     """Count one failed sign-in; the last one allowed locks the account for SIGN_IN_LOCK_MINUTES.
@@ -24,7 +27,7 @@ def count_failure(user_id: int | None, settings: Settings, *, now: datetime) -> 
     reached = User.failed_sign_ins + 1 >= settings.sign_in_failures
     db.session.execute(
         sa.update(User)
-        .where(User.id == (user_id if user_id is not None else -1), _is_open(now))
+        .where(User.id == (user_id if user_id is not None else NOBODY), _is_open(now))
         .values(
             failed_sign_ins=sa.case((reached, 0), else_=User.failed_sign_ins + 1),
             sign_in_locked_until=sa.case(
@@ -37,11 +40,14 @@ def count_failure(user_id: int | None, settings: Settings, *, now: datetime) -> 
     audit.record("sign_in.failed", subject_type="user", subject_id=user_id, actor=None, now=now)
 
 
-def admit(user_id: int, *, now: datetime) -> bool:
-    """Forget the failures of an account whose password was right; False while it is locked, and then nothing changes."""
+def admit(user_id: int | None, *, now: datetime) -> bool:
+    """Forget the failures of an account whose password was right; False while it is locked, and then nothing changes.
+
+    None stands for nobody, who is never admitted, at the same cost.
+    """
     admitted = db.session.execute(
         sa.update(User)
-        .where(User.id == user_id, _is_open(now))
+        .where(User.id == (user_id if user_id is not None else NOBODY), _is_open(now))
         .values(failed_sign_ins=0, sign_in_locked_until=None)
         .returning(User.id)
         .execution_options(synchronize_session=False)

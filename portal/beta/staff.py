@@ -11,6 +11,7 @@ from portal.database import transaction
 from portal.errors import PortalError
 from portal.products.catalog import all_products, find_product
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("beta_staff", __name__, url_prefix="/staff/beta")
@@ -24,6 +25,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.route("/<product>/terms", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def publish_terms(product: str) -> ResponseReturnValue:
     """Write the next version of a product's terms, starting from the current one."""
     offered = find_product(product)

@@ -18,6 +18,7 @@ from portal.notices.topics import WORDS
 from portal.products.catalog import all_products, find_product
 from portal.web.formatting import count
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 from portal.web.headers import MAIL_PREVIEW_POLICY
 
@@ -230,6 +231,7 @@ def send_test(announcement_id: int) -> ResponseReturnValue:
 
 
 @blueprint.route("/<int:announcement_id>/send", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def send(announcement_id: int) -> ResponseReturnValue:
     """Ask once more, then send what was looked at, once, however often the button is pressed."""
     announcement = announcements.find(announcement_id)

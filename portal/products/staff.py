@@ -11,6 +11,7 @@ from portal.products import catalog
 from portal.products.forms import ACCESS, EditProduct, NewProduct
 from portal.products.models import StableAccess
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("products_staff", __name__, url_prefix="/staff/products")
@@ -23,6 +24,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def new() -> ResponseReturnValue:
     form = NewProduct()
     if form.validate_on_submit():
@@ -46,6 +48,7 @@ def new() -> ResponseReturnValue:
 
 
 @blueprint.route("/<slug>/", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def edit(slug: str) -> ResponseReturnValue:
     product = catalog.find_product(slug)
     form = EditProduct(obj=product)

@@ -12,6 +12,7 @@ from portal.releases import audience, catalog, publishing, scheduling
 from portal.releases.forms import ScheduleForm
 from portal.releases.models import Release, ReleaseState
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 
 blueprint = Blueprint("schedule_staff", __name__, url_prefix="/staff/releases/<product>/<version>")
@@ -19,6 +20,7 @@ protect(blueprint, staff("publisher"))
 
 
 @blueprint.route("/schedule", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def schedule(product: str, version: str) -> ResponseReturnValue:
     """Choose date and time, on the clocks of the one who chooses."""
     release = catalog.find_release(product, version)

@@ -23,6 +23,7 @@ from portal.releases.uploads import receive_build
 from portal.storage import Away, TooLarge
 from portal.web.errors import STORAGE_RETRY_SECONDS
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 from portal.web.headers import MAIL_PREVIEW_POLICY
 
@@ -284,6 +285,7 @@ def remove_build(product: str, version: str, build_id: int) -> ResponseReturnVal
 
 
 @blueprint.post("/<product>/<version>/publish")
+@needs_fresh_sign_in
 def publish(product: str, version: str) -> ResponseReturnValue:
     """Publish once, however often the button is pressed: whoever presses again sees the published page."""
     release = catalog.find_release(product, version)
@@ -300,6 +302,7 @@ def publish(product: str, version: str) -> ResponseReturnValue:
 
 
 @blueprint.route("/<product>/<version>/withdraw", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def withdraw(product: str, version: str) -> ResponseReturnValue:
     release = catalog.find_release(product, version)
     offered = ways_out.choices(release, _today())
