@@ -26,10 +26,11 @@ from portal.config import current_settings
 from portal.database import NO_ANSWER, db, release_connection, transaction
 from portal.errors import Busy
 from portal.notices import bounces, checking, control, domains, outbox, settling, suppression
+from portal.notices.mail_templates import Unrenderable
 from portal.notices.mime import Letter
 from portal.notices.models import DeliveryState, Notice, SuppressionCause
 from portal.notices.outbox import LEASE, Claimed
-from portal.notices.rendering import Renderer, Unrenderable
+from portal.notices.rendering import Renderer
 from portal.notices.settling import Outcome
 from portal.notices.smtp import Result, Sender, Unavailable
 

@@ -17,7 +17,6 @@ import email
 import email.policy
 import json
 import logging
-import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,21 +25,19 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from flask import Flask, current_app
-from jinja2 import Environment, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from markupsafe import Markup
 
 from portal.config import Settings, current_settings
 from portal.database import NO_ANSWER, db, release_connection
-from portal.notices import kinds, links, mail_text, mime, return_path, slots
+from portal.notices import kinds, links, mail_templates, mime, return_path, slots
 from portal.notices.kinds import Due
+from portal.notices.mail_templates import Unrenderable
 from portal.notices.mime import Letter
 from portal.notices.models import Delivery, Notice, Topic
 from portal.notices.slots import MarkerLost, Markers, Piece, Slot, Values
 from portal.notices.smtp import deliverable_form
 from portal.notices.topics import WORDS
 from portal.products.models import Product
-from portal.web import formatting
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,6 @@ REMOVED = "(link removed)"
 TEST_MARK = "[Test] "
 NO_ADDRESS = "not an address that mail can go to"
 FAILED_FOR_ONE = "could not be rendered for this person"
-LONGEST_REASON = 300
 # How many different blocks of text are remembered at a time.
 BLOCKS_KEPT = 2_000
 # Slots that each mail can fill in by itself; all others are blocks of the kind.
@@ -59,14 +55,6 @@ _COPIED = ("id", "kind", "key", "topic", "product_id", "context", "created_at", 
 # A block is written differently in each part: by its name, then by the part.
 Blocks = Mapping[str, Mapping[str, str]]
 _SUFFIX = {"subject": ".subject.txt", "text": ".txt", "html": ".html"}
-
-
-class Unrenderable(Exception):
-    """The text of a notice cannot be rendered, for anybody. The message, at most 300 characters, tells staff why."""
-
-    def __init__(self, message: str) -> None:
-        text = mime.one_line(message)
-        super().__init__(text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…")
 
 
 class Unrendered(NamedTuple):
@@ -167,7 +155,7 @@ class Renderer:
         except NO_ANSWER:
             raise
         except Exception as error:
-            raise Unrenderable(f"What this mail is about cannot be read: {_words(error)}") from error
+            raise Unrenderable(f"What this mail is about cannot be read: {mail_templates.words(error)}") from error
         common = {**self._common(), **self.notice.context, **shared, **personal}
         markers = Markers()
         subject = self._rendered("subject", "subject.txt", common, markers)
@@ -200,7 +188,9 @@ class Renderer:
         """Render one part with markers in it, and return its pieces."""
 
         def slot(name: str, otherwise: str = "") -> str:
-            _template(f"notices/{self.notice.kind}/{name}{_SUFFIX[part]}")  # missing, it would fail only once somebody has such a block
+            mail_templates.find(
+                f"notices/{self.notice.kind}/{name}{_SUFFIX[part]}"
+            )  # missing, it would fail only once somebody has such a block
             return markers.mark(Slot(part, name, otherwise=str(otherwise)))
 
         can_be_switched_off = self._can_be_switched_off
@@ -213,7 +203,7 @@ class Renderer:
             **common,
         }
         name = f"notices/{self.notice.kind}/{template}"
-        text = _render(name, variables).strip()
+        text = mail_templates.render(name, variables).strip()
         try:
             return markers.split(text if part == "subject" else f"{text}\n")
         except MarkerLost as error:
@@ -224,7 +214,7 @@ class Renderer:
             return ""
         name = f"notices/greeting{_SUFFIX[part]}"
         inner = Markers()
-        text = _render(name, {**common, "recipient_name": inner.mark(Slot(part, "recipient_name"))}).strip()
+        text = mail_templates.render(name, {**common, "recipient_name": inner.mark(Slot(part, "recipient_name"))}).strip()
         before, _, after = inner.split(text)
         return markers.mark(Slot(part, "greeting", str(before), f"{after}\n\n" if part == "text" else f"{after}\n"))
 
@@ -298,7 +288,7 @@ class Renderer:
         except NO_ANSWER:
             raise
         except Exception as error:
-            raise Unrenderable(f"What differs per person cannot be read: {_words(error)}") from error
+            raise Unrenderable(f"What differs per person cannot be read: {mail_templates.words(error)}") from error
         return {delivery_id: self._blocks_of(values, wanted) for delivery_id, values in given.items()}
 
     def _blocks_of(self, values: Mapping[str, Any], wanted: Collection[str]) -> Blocks | None:
@@ -313,7 +303,7 @@ class Renderer:
         rendered: dict[str, str] = {}
         for part in self._mail.parts_of(name):
             try:
-                text = _render(f"notices/{self.notice.kind}/{name}{_SUFFIX[part]}", variables).strip()
+                text = mail_templates.render(f"notices/{self.notice.kind}/{name}{_SUFFIX[part]}", variables).strip()
             except Unrenderable:
                 log.exception("a block of notice %s failed", self.notice.id)
                 return None
@@ -370,59 +360,3 @@ def _part(message: EmailMessage, subtype: str) -> str:
     body = message.get_body((subtype,))
     assert body is not None
     return str(body.get_content()).replace("\r\n", "\n")
-
-
-def init_app(app: Flask) -> None:
-    """Prepare the environment in which mails are rendered: the app's templates, with filters of their own."""
-    environment = app.jinja_env.overlay(undefined=StrictUndefined)
-    environment.filters = {
-        **app.jinja_env.filters,
-        "mail_html": mail_text.mail_html,
-        "mail_plain": mail_text.mail_plain,
-        "wrapped": mail_text.wrapped,
-        "long_date": formatting.long_date,
-    }
-    app.extensions["portal.mail_environment"] = environment
-
-
-def mail_environment() -> Environment:
-    environment: Environment = current_app.extensions["portal.mail_environment"]
-    return environment
-
-
-def _template(name: str) -> Template:
-    """Raises Unrenderable for a template that is missing or cannot be read."""
-    try:
-        return mail_environment().get_template(name)
-    except TemplateNotFound as error:
-        raise Unrenderable(f"The template {error} is missing.") from error
-    except TemplateSyntaxError as error:
-        raise Unrenderable(f"The template {name} cannot be read: {error.message} (line {error.lineno})") from error
-
-
-def _render(name: str, variables: Mapping[str, Any]) -> str:
-    """Raises Unrenderable. A database that does not answer is no fault of the template."""
-    template = _template(name)
-    try:
-        return template.render(variables)
-    except (*NO_ANSWER, Unrenderable):
-        raise
-    except TemplateNotFound as error:
-        raise Unrenderable(f"The template {error} is missing.") from error
-    except MarkerLost as error:
-        raise Unrenderable(f"The template {_place(error, name)} {error}.") from error
-    except Exception as error:
-        raise Unrenderable(f"The template {_place(error, name)} fails: {_words(error)}") from error
-
-
-def _place(error: Exception, name: str) -> str:
-    """Where in the templates an error came about, as far as Jinja tells."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        _, found, rest = frame.filename.rpartition("/templates/")
-        if found:
-            return f"{rest}, line {frame.lineno},"
-    return name
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

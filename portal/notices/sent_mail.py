@@ -27,7 +27,7 @@ def was_tried(delivery: Delivery) -> bool:
 
 
 def read(delivery: Delivery) -> SentMail:
-    """Rebuild and parse the mail of a delivery. Raises rendering.Unrenderable."""
+    """Rebuild and parse the mail of a delivery. Raises Unrenderable."""
     raw = rendering.as_sent(delivery)
     message = email.message_from_bytes(raw, policy=email.policy.default)
     headers = [(name, str(value)) for name, value in message.items()]

@@ -10,9 +10,9 @@ from portal import clock
 from portal.database import transaction
 from portal.errors import Conflict
 from portal.notices import acts, kinds, people, progress, sent_mail
+from portal.notices.mail_templates import Unrenderable
 from portal.notices.models import Delivery, DeliveryState, Notice
 from portal.notices.progress import Show
-from portal.notices.rendering import Unrenderable
 from portal.notices.selection import Selection
 from portal.notices.sent_mail import SentMail
 from portal.web.guards import protect, staff

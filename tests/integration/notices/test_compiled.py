@@ -19,9 +19,10 @@ from portal.config import current_settings
 from portal.database import db, transaction
 from portal.notices import kinds, links, mime, rendering
 from portal.notices.kinds import Due
+from portal.notices.mail_templates import Unrenderable
 from portal.notices.mime import Letter
 from portal.notices.models import Notice, Topic
-from portal.notices.rendering import Renderer, Unrenderable, Unrendered
+from portal.notices.rendering import Renderer, Unrendered
 from tests import raw_mail
 from tests.cast import Cast
 from tests.conftest import NOW
