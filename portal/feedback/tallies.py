@@ -67,7 +67,8 @@ def sums(now: datetime) -> Sums:
     shifts = {} if is_current(now) else _shifts(now)
     if shifts:
         stored = [column + shift for column, shift in zip(stored, _shift_columns(shifts), strict=True)]
-    contracts, cents, ending = stored
+    # Labelled, so that a statement can select them beside the Item, whose columns they may be, and sort by them.
+    contracts, cents, ending = (column.label(f"now_{name}") for column, name in zip(stored, Weight._fields, strict=True))
     return Sums(contracts, cents, ending, currency)
 
 
