@@ -79,12 +79,13 @@ def _root(item: Item) -> Item:
 
 
 def _audience(release: Release, item_ids: Collection[int], told_by: Notice | None, now: datetime) -> outbox.Audience:
-    told = sa.select(Delivery.user_id).where(Delivery.notice_id == told_by.id) if told_by else sa.select(sa.null()).where(sa.false())
-    return sa.select(User.id, User.email, User.name).where(
+    asked = sa.select(User.id, User.email, User.name).where(
         User.id.in_(entitled(Benefit.BETAS, release.product_id, now)),
-        User.id.not_in(told),
         sa.exists().where(Item.id.in_(item_ids), *_wants_to_say(now)).correlate(User),
-    )  # fmt: skip
+    )
+    if told_by is None:
+        return asked
+    return asked.where(User.id.not_in(sa.select(Delivery.user_id).where(Delivery.notice_id == told_by.id)))
 
 
 def _wants_to_say(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
