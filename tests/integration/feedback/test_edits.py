@@ -13,6 +13,7 @@ from portal.errors import Conflict, Invalid, NotFound
 from portal.feedback import edits
 from portal.feedback.edits import Overtaken
 from portal.feedback.models import Item, Status, Visibility
+from portal.feedback.writing_models import Edition
 from tests.board import answer, suspended, viewer, write
 from tests.cast import Cast
 from tests.conftest import NOW
@@ -143,5 +144,5 @@ def test_of_many_editors_at_once_one_wins_and_the_others_are_told(app: Flask, ca
     assert done.count(True) == 1
     with app.app_context():
         assert said(item_id)[0] == f"Title {done.index(True)}"
-        assert db.session.scalar(sa.select(sa.func.count()).select_from(edits.Edition)) == 2
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(Edition)) == 2
         db.session.remove()
