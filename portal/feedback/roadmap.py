@@ -22,12 +22,12 @@ SHOWN = 30
 
 @dataclass(frozen=True)
 class Entry:
-    """An item on the roadmap, as the reader sees it. `since` is when its status was set."""
+    """An item on the roadmap, as the reader sees it. `since` is when its status was set, None where the reader is shown another one."""
 
     item: Item
     version: str
     votes: int
-    since: datetime
+    since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def _section(viewer: Viewer, status: Status, now: datetime, product_id: int | No
     ).all()
     stretches: dict[tuple[int, str], Stretch] = {}
     for item, voted, at, _ in rows:
-        version = show_status(viewer, item.product_id, item.status, item.status_version)[1]
+        shown, version = show_status(viewer, item.product_id, item.status, item.status_version)
         stretch = stretches.setdefault((item.product_id, version), Stretch(version, _open_to(viewer, item, version), []))
-        stretch.entries.append(Entry(item, version, voted, at))
+        stretch.entries.append(Entry(item, version, voted, at if shown is item.status else None))
     return Section(status, rows[0][3] if rows else 0, list(stretches.values()))
 
 
