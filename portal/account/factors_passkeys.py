@@ -36,7 +36,7 @@ MOST_PASSKEYS = 20
 ALGORITHMS = (-7, -8, -257)
 TRANSPORTS = frozenset({"usb", "nfc", "ble", "smart-card", "hybrid", "internal"})
 _NONCE, _UNTIL, _MARK = 16, 8, 32
-REGISTER, SECOND, SIGN_IN = "register", "second", "sign-in"
+REGISTER, SECOND, SIGN_IN, CONFIRM = "register", "second", "sign-in", "confirm"
 REFUSED = "That did not work. The key may be another one, or the page was open for too long. Try again."
 
 Arguments = ParamSpec("Arguments")
@@ -50,6 +50,11 @@ class Ceremony:
     purpose: str
     user_id: int | None
     browser: str
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether no password was given or will be: the key must ask for a PIN or a finger then."""
+        return self.purpose in {SIGN_IN, CONFIRM}
 
     def mark(self, settings: Settings, head: bytes) -> bytes:
         said = b"|".join((b"webauthn", self.purpose.encode(), str(self.user_id).encode(), self.browser.encode(), head))
@@ -114,7 +119,7 @@ def options_to_ask(ceremony: Ceremony, settings: Settings, *, now: datetime) -> 
         "rpId": _site(settings).id,
         "challenge": _text(make_challenge(ceremony, settings, now=now)),
         "allowCredentials": [] if ceremony.user_id is None else _descriptors(ceremony.user_id),
-        "userVerification": "required" if ceremony.user_id is None else "preferred",
+        "userVerification": "required" if ceremony.stands_alone else "preferred",
         "timeout": 300_000,
     }
 
@@ -190,7 +195,7 @@ def register(person: User, answer: str, label: str, ceremony: Ceremony, settings
 def prove(answer: str, ceremony: Ceremony, settings: Settings, *, now: datetime) -> Proof:
     """Return whose passkey gave an answer to `options_to_ask`, once for each answer.
 
-    Without a person in the ceremony the key must have asked for a PIN or a finger, since nothing else will be asked.
+    Where nothing else is asked, the key must have asked for a PIN or a finger.
     Raises Invalid for an answer of an unknown key, of somebody else's, of another ceremony, or one that was used before.
     """
     from webauthn import verify_authentication_response
@@ -209,7 +214,7 @@ def prove(answer: str, ceremony: Ceremony, settings: Settings, *, now: datetime)
         expected_origin=_site(settings).origin,
         credential_public_key=key.public_key,
         credential_current_sign_count=key.sign_count,
-        require_user_verification=ceremony.user_id is None,
+        require_user_verification=ceremony.stands_alone,
     )
     _spend(challenge, now)
     key.sign_count, key.last_used_at = verified.new_sign_count, now

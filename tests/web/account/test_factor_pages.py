@@ -2,7 +2,10 @@
 
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +17,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
+from portal.account import factors
+from portal.account.models import Passkey, User
 from portal.app import create_app
 from portal.audit import AuditEvent
 from portal.cli import main
 from portal.config import Settings
-from portal.database import db
+from portal.database import db, transaction
+from portal.errors import Conflict
 from tests.authenticators import Key
 from tests.cast import PASSWORD, Cast, assemble
 from tests.conftest import NOW, csrf_token, make_settings
@@ -33,7 +39,7 @@ from tests.web.account.factors import (
     told,
     try_code,
 )
-from tests.web.account.pages import SignIn, send, text_of, try_password
+from tests.web.account.pages import SignIn, read_user, send, text_of, try_password
 
 APP = "/account/security/authenticator"
 CODES = "/account/security/recovery-codes"
@@ -266,3 +272,69 @@ def test_a_lock_of_codes_ends_with_a_reset(app: Flask, settings: Settings, cast:
     command(settings, "staff", "reset-factors", cast.alice)
     secret = give_authenticator(app, cast.alice)
     assert try_code(at_the_door(app, cast.alice), code_of(secret)).location == "/"
+
+
+def id_of(app: Flask, email: str) -> int:
+    return read_user(app, email).id
+
+
+def test_account_managers_help_customers_and_admins_help_colleagues(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    for email in (cast.alice, cast.petra, cast.ada, cast.anton):
+        give_authenticator(app, email)
+    anton = at_the_door(app, cast.anton)
+    try_code(anton, give_recovery_codes(app, cast.anton)[0])
+    page = f"/staff/factors/{id_of(app, cast.alice)}/reset"
+    assert "Find out first" in text_of(anton.get(page))
+    assert not enters(app, cast.alice)
+    assert send(anton, page).location == "/staff/customers/?q=alice@logistics.example.org"
+    assert enters(app, cast.alice)
+    assert "has no second factor" in text_of(anton.get(page))
+    for email in (cast.petra, cast.ada, cast.anton, "nobody"):
+        other = f"/staff/factors/{id_of(app, email) if '@' in email else 10**6}/reset"
+        assert anton.get(other).status_code == 404
+        assert anton.post(other, data={"csrf_token": csrf_token(anton.get(page.replace("reset", "")).text)}).status_code in {400, 404}
+    ada = at_the_door(app, cast.ada)
+    try_code(ada, give_recovery_codes(app, cast.ada)[0])
+    assert send(ada, f"/staff/factors/{id_of(app, cast.petra)}/reset").location.endswith(f"/staff/team/{id_of(app, cast.petra)}/")
+    assert enters(app, cast.petra)
+    assert ada.get(f"/staff/factors/{id_of(app, cast.ada)}/reset").status_code == 404
+    with app.app_context():
+        events = db.session.execute(
+            sa.select(AuditEvent.actor, AuditEvent.subject_id).where(AuditEvent.action == "factors.reset").order_by(AuditEvent.id)
+        ).all()
+        db.session.remove()
+    assert [tuple(event) for event in events] == [("Anton Example", id_of(app, cast.alice)), ("Ada Example", id_of(app, cast.petra))]
+
+
+def test_of_two_removals_at_once_one_leaves_the_last_factor_to_staff(app: Flask, settings: Settings, cast: Cast) -> None:
+    """Each alone would be allowed, since the other factor remains."""
+    strict = replace(settings, staff_second_factor="required")
+    give_authenticator(app, cast.ada)
+    user_id = id_of(app, cast.ada)
+    with app.app_context():
+        with transaction() as session:
+            session.add(
+                Passkey(user_id=user_id, credential_id="k", public_key=b"", sign_count=0, transports="", label="k", created_at=clock.now())
+            )
+        db.session.remove()
+    start = threading.Barrier(2)
+
+    def remove(passkey: bool) -> bool:
+        with app.app_context():
+            try:
+                start.wait(10)
+                with transaction() as session:
+                    ada = session.get_one(User, user_id)
+                    if passkey:
+                        key_id = factors.factors_of(user_id).passkeys[0].id
+                        factors.remove_passkey(ada, key_id, strict, session_token="", now=clock.now())
+                    else:
+                        factors.remove_authenticator(ada, strict, session_token="", now=clock.now())
+            except Conflict:
+                return False
+            finally:
+                db.session.remove()
+            return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(remove, (True, False))) == [False, True]

@@ -25,6 +25,7 @@ from tests.web.account.pages import SignIn, change_user, text_of
 NEW = "/account/security/passkeys/new"
 PROVE = f"{ASK}/passkey"
 ALONE = "/sign-in/passkey"
+CONFIRM = "/sign-in/confirm"
 
 
 @pytest.fixture
@@ -262,3 +263,22 @@ def test_where_the_page_has_another_name_it_says_where_passkeys_work(app: Flask,
     page = alice.get(NEW)
     assert "data-passkey" not in page.text
     assert f"{NAMED}{NEW}" in page.text
+
+
+def test_a_passkey_confirms_in_place_of_the_password(app: Flask, cast: Cast, key: Key) -> None:
+    client = at_the_door(app, cast.alice)
+    page = page_of(client, ASK)
+    post(client, PROVE, answer_form(page, key.prove(options_on(page))))
+    with time_machine.travel(clock.now() + timedelta(minutes=31), tick=True):
+        assert page_of(client, NEW).location.startswith("/account/verify")
+        page = page_of(client, f"/account/verify?next={NEW}")
+        asked = options_on(page)
+        assert asked["userVerification"] == "required"
+        stranger = Key(handle=key.handle)
+        assert post(client, CONFIRM, answer_form(page, stranger.prove(asked), next=NEW)).location == f"/account/verify?next={NEW}"
+        key.verifies = False
+        post(client, CONFIRM, answer_form(page, key.prove(asked), next=NEW))
+        assert page_of(client, NEW).status_code == 302
+        key.verifies = True
+        assert post(client, CONFIRM, answer_form(page, key.prove(asked), next=NEW)).location == NEW
+        assert page_of(client, NEW).status_code == 200
