@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: install run test check lint types layers lock bench bench-home bench-notices bench-downloads
+.PHONY: install run test check lint types layers lock bench bench-sign-in bench-home bench-notices bench-downloads
 
 install: $(STAMP)
 
@@ -55,6 +55,10 @@ bench: bench-home bench-notices bench-downloads
 
 bench-home: $(DEV_STAMP)
 	$(BIN)/python -m bench.home
+
+# Can the time of an answer tell an account from an unknown address?
+bench-sign-in: $(DEV_STAMP)
+	$(BIN)/python -m bench.sign_in
 
 # The peers live in a virtual environment of their own: the portal never imports them.
 $(BENCH_STAMP): requirements-bench.txt
