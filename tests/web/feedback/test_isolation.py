@@ -6,6 +6,7 @@ The pages of everybody else are read before there is anything private and again 
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -72,7 +73,7 @@ def read_all(app: Flask, clients: dict[str, FlaskClient], feed_token: str) -> di
 
 def write_in_private(cast: Cast, beta: int, public: int) -> list[int]:
     """Everything that can happen to private items, with the word in every text; return their ids."""
-    private = {"visibility": Visibility.PRIVATE, "body": f"All of the {WORD} report"}
+    private: dict[str, Any] = {"visibility": Visibility.PRIVATE, "body": f"All of the {WORD} report"}
     first = write(cast.alice, f"The {WORD} report", **private)
     about_beta = write(cast.alice, f"{WORD} crash", version="15.3b2", kind=ItemKind.PROBLEM, severity=Severity.HIGH, **private)
     merged = write(cast.alice, f"{WORD} again", **private)
