@@ -117,6 +117,7 @@ def switch_digest() -> ResponseReturnValue:
     person, wanted = me(), request.form.get("wanted") == "yes"
     with transaction():
         digest.choose(person.id, wanted=wanted, now=clock.now())
+        audit.record("digest.chosen", subject_type="user", subject_id=person.id, actor=person, now=clock.now(), wanted=wanted)
     flash("You get the weekly digest." if wanted else "You no longer get the weekly digest.", "success")
     return redirect(url_for(".index", _anchor="digest"), HTTPStatus.SEE_OTHER)
 
@@ -140,6 +141,9 @@ def _product() -> Product | None:
     slug = request.args.get("product")
     return next((product for product in all_products() if product.slug == slug), None)
 
+
+# The ages of `reports.AGES`, short enough for a drawing.
+_AGES = ("< 1 week", "1–4 weeks", "1–3 months", "3–12 months", "> 1 year")  # noqa: RUF001 - dashes of a range
 
 # Plots -------------------------------------------------------------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ def _ages_plot(table: Table) -> Plot | None:
     if not total:
         return None
     title = f"{count(total, 'item')} open: {', '.join(f'{row[-1]} {row[0]}' for row in table.rows)}."
-    drawing = plots.bars([str(row[0]) for row in table.rows], series, title)
+    drawing = plots.bars(_AGES, series, title)
     return Plot(drawing, (("c-accent", "Under review"), ("c-violet", "Planned"), ("c-amber", "In beta")))
 
 

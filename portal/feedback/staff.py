@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import clock
+from portal import audit, clock
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict
@@ -198,6 +198,7 @@ def unread(item_id: int) -> ResponseReturnValue:
     """Put an item back into the inbox."""
     with transaction():
         triage.mark_read(item_id, read=False, now=clock.now())
+        audit.record("feedback.unread", subject_type="feedback_item", subject_id=item_id, actor=me(), now=clock.now())
     flash("Back among the unread.", "info")
     return redirect(url_for(".index"))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from portal import audit
 from portal.account.entitlements import Benefit, entitled
 from portal.account.models import User
 from portal.config import current_settings
@@ -76,6 +77,7 @@ def count_downloaders(release_id: int) -> int:
 def send_test(release: Release, *, actor: User, now: datetime) -> Notice:
     """Send the notice of a release, as it stands, to the one who asks. It has no topic, so it goes whatever they switched off."""
     me = sa.select(User.id, User.email, User.name).where(User.id == actor.id)
+    audit.record("release.tested", subject_type="release", subject_id=release.id, actor=actor, now=now, version=release.version)
     return outbox.enqueue(
         PUBLISHED, me, context=_context(release, test=True), product_id=release.product_id, now=now, created_by_id=actor.id
     )  # fmt: skip
