@@ -1,17 +1,17 @@
 """The forms of contracts and their contacts. What is true of the data is checked below, where it is stored."""
 
 from collections.abc import Iterable
-from zoneinfo import available_timezones
 
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
-from wtforms import BooleanField, EmailField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, EmailField, HiddenField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, InputRequired, Optional
 
 from portal.account import contacts, orders, past
 from portal.account.forms import CivilDateField
 from portal.account.models import Contract
 from portal.account.orders import Order
+from portal.clock import time_zones
 from portal.config import current_settings
 from portal.errors import Invalid
 from portal.products.models import Product
@@ -22,7 +22,7 @@ OTHER_DOMAIN = "This address is right, although it is at another domain"
 
 def zones() -> dict[str, str]:
     """The time zones to choose from."""
-    return {zone: zone for zone in sorted(available_timezones())}
+    return {zone: zone for zone in sorted(time_zones())}
 
 
 def regions(known: str = "") -> dict[str, str]:
@@ -59,19 +59,21 @@ def _words(domains: list[str], most: int = 3) -> str:
 
 
 class ContactForm(_WithDomain):
-    """A person named to a seat. `hand_over` is asked of contacts who give their own seat away."""
+    """A person named to a seat. `hand_over` is asked of contacts who give their own seat away; it holds for one address (`confirmed`)."""
 
     name = StringField("Name or role of the new contact", [DataRequired("Enter a name.")], render_kw={"autocomplete": "off"})
     email = EmailField("Work email of the new contact", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
     hand_over = BooleanField("I hand over my own seat, and lose access at once")
+    confirmed = HiddenField()
 
     def is_right_for(self, organization_id: int, organization: str) -> bool:
         return self.domain_is_right(organization_id, organization, [self.email.data])
 
     def hand_over_is_confirmed(self) -> bool:
-        """Whether the box was ticked that tells who the successor is; shows the box otherwise."""
-        if self.hand_over.data:
+        """Whether the box was ticked under the successor's address; shows the box, with the address, otherwise."""
+        if self.hand_over.data and self.confirmed.data == self.email.data:
             return True
+        self.hand_over.data, self.confirmed.data = False, self.email.data
         self.hand_over.errors = [f"Your own seat goes to {self.name.data}, {self.email.data}. Check the address, then tick the box."]
         return False
 

@@ -172,16 +172,13 @@ def all_contracts(now: datetime, wanted: Wanted = Wanted()) -> Iterator[Contract
         after = page.next_key
 
 
-def contacts_by_contract(contract_ids: Sequence[int], at: datetime | None = None) -> dict[int, list[Contact]]:
-    """Return who holds the seats of these contracts, by seat: now, or at the instant `at`."""
-    held = (
-        Contact.released_at.is_(None)
-        if at is None
-        else sa.and_(Contact.named_at <= at, sa.or_(Contact.released_at.is_(None), Contact.released_at > at))
-    )
+def contacts_by_contract(contract_ids: Sequence[int]) -> dict[int, list[Contact]]:
+    """Return who holds the seats of these contracts, by seat."""
     found: dict[int, list[Contact]] = {}
     for contact in db.session.scalars(
-        sa.select(Contact).where(Contact.contract_id.in_(contract_ids), held).order_by(Contact.contract_id, Contact.seat)
+        sa.select(Contact)
+        .where(Contact.contract_id.in_(contract_ids), Contact.released_at.is_(None))
+        .order_by(Contact.contract_id, Contact.seat)
     ):
         found.setdefault(contact.contract_id, []).append(contact)
     return found

@@ -154,7 +154,8 @@ def test_replacing_oneself_signs_out_at_once(app: Flask, cast: Cast, sign_in: Si
     asked = send(alice, url, name="Nina", email="nina@logistics.example.org")
     assert "Your own seat goes to Nina, nina@logistics.example.org." in text_of(asked)
     assert alice.get("/account/").status_code == 200
-    assert send(alice, url, name="Nina", email="nina@logistics.example.org", hand_over="y").location == "/sign-in"
+    assert send(alice, url, name="Nina", email="nnia@logistics.example.org", hand_over="y", confirmed="nina@logistics.example.org").status_code == 200
+    assert send(alice, url, name="Nina", email="nina@logistics.example.org", hand_over="y", confirmed="nina@logistics.example.org").location == "/sign-in"
     assert alice.get("/account/").status_code == 302
     assert "Your seat went to Nina" in alice.get("/sign-in").get_data(as_text=True)
 
