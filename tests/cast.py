@@ -7,6 +7,7 @@ One member of staff per role: paula (publisher), petra (product), anton (account
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 
 from flask_security.utils import hash_password
 
@@ -44,7 +45,7 @@ class Cast:
 def assemble(now: datetime) -> Cast:
     """Put the cast into the database, through the same functions that staff use."""
     cast = Cast()
-    password = hash_password(PASSWORD)
+    password = hashed(PASSWORD)
     today = now.date()
     with transaction() as session:
         studio = Product(slug=cast.product, name="Macro Studio", created_at=now)
@@ -66,6 +67,12 @@ def assemble(now: datetime) -> Cast:
             person.password = password
     db.session.remove()
     return cast
+
+
+@cache
+def hashed(password: str) -> str:
+    """Return a password's hash. Made once: it is meant to be slow."""
+    return hash_password(password)
 
 
 def _sell(number: str, organization: str, product: Product, started: date, seats: list[str], now: datetime) -> None:

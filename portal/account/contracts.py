@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import available_timezones
 
 import sqlalchemy as sa
 from dateutil.relativedelta import relativedelta
@@ -15,7 +14,7 @@ from portal import audit
 from portal.account import orders
 from portal.account.models import Contact, Contract, Organization, Suspension, Term, User
 from portal.account.orders import Order
-from portal.clock import civil_date
+from portal.clock import civil_date, time_zones
 from portal.config import current_settings
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
@@ -222,7 +221,7 @@ def _facts(term: Term) -> dict[str, object]:
 
 
 def _check_place(time_zone: str, region: str, known: str = "") -> None:
-    if time_zone not in available_timezones():
+    if time_zone not in time_zones():
         raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
     regions = current_settings().regions
     if region not in {"", known, *regions}:

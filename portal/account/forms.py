@@ -1,7 +1,6 @@
 """The forms of people's accounts. What is true of the data is checked below, where it is stored."""
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from flask_wtf import FlaskForm
 from wtforms import EmailField, PasswordField, SelectField, StringField
@@ -9,6 +8,7 @@ from wtforms.fields import DateField
 from wtforms.validators import DataRequired, InputRequired
 
 from portal import clock
+from portal.clock import time_zones
 
 
 class CivilDateField(DateField):
@@ -32,7 +32,7 @@ class ProfileForm(FlaskForm):
 
     def __init__(self, default_zone: str, **options: Any) -> None:
         super().__init__(**options)
-        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
+        zones = sorted(zone for zone in time_zones() if "/" in zone or zone == "UTC")
         self.time_zone.choices = {"": f"The portal's: {default_zone}"} | {zone: zone.replace("_", " ") for zone in zones}
 
 

@@ -5,13 +5,13 @@ import unicodedata
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from zoneinfo import available_timezones
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from portal import audit
 from portal.account.models import Contact, Organization, Role, User, roles_users
+from portal.clock import time_zones
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid
 from portal.notices import subscriptions, suppression
@@ -162,7 +162,7 @@ def change_profile(person: User, *, name: str, time_zone: str | None) -> None:
     Raises Invalid for a bad name or an unknown zone.
     """
     person.name = clean_line(name, "name", 120, required=False)
-    if time_zone and time_zone not in available_timezones():
+    if time_zone and time_zone not in time_zones():
         raise Invalid(f"{time_zone} is no IANA time zone. Choose one from the list.", "time_zone")
     person.time_zone = time_zone or None
     db.session.flush()
