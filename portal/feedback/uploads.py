@@ -26,7 +26,8 @@ from portal.web.formatting import file_size
 TEXT_BYTES = 500_000
 # What the parser may hold at a time: the typed fields, but also what it has read of a file and not yet written.
 PARSER_MEMORY = 1_000_000
-# Files beyond the limits are read and dropped, so that the page comes back with the text; up to so many times what is taken.
+# Files beyond the limits are read and dropped, so that the page comes back with the text; up to so many times what is taken, of
+# people we know (deploy/nginx.conf lets as much through).
 PATIENCE = 3
 MOST_PARTS = 60
 
@@ -57,7 +58,8 @@ def receive(limits: Limits, *, from_somebody_known: bool) -> Received:
     """
     if request.mimetype != "multipart/form-data":
         return Received(request.form, _check(request.form.get("csrf_token")))
-    request.max_content_length = TEXT_BYTES + max(1, limits.number) * limits.bytes_each * PATIENCE
+    patience = PATIENCE if from_somebody_known else 1
+    request.max_content_length = TEXT_BYTES + max(1, limits.number) * limits.bytes_each * patience
     with ExitStack() as cleanup:
         parts = _Parts(limits if from_somebody_known else None, cleanup)
         parser = FormDataParser(parts.open, max_form_memory_size=PARSER_MEMORY, max_form_parts=MOST_PARTS, silent=False)

@@ -267,7 +267,7 @@ def list_releases(as_json: bool) -> None:
 
 @release.command("sweep")
 def sweep() -> None:
-    """Remove stored bytes that no build names and that are older than a day."""
+    """Remove stored bytes that no build and no feedback names and that are older than a day."""
     click.echo(f"Files removed: {builds.sweep_storage(clock.now())}.")
 
 
