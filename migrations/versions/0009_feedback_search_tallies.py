@@ -18,11 +18,11 @@ depends_on = None
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+")
 
 
-SEVERITY = "CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"
-UNREAD = "CASE WHEN read_at IS NULL THEN 1 ELSE 0 END"
+RANK = "UPDATE feedback_items SET severity_rank = CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"
 # What lists of items are sorted by: those of one product, and those of all.
 BOARD = ("tally_votes", "created_at", "changed_at")
 ALL = (*BOARD, "tally_cents", "tally_ending", "severity_rank")
+UNREAD = sa.text("read_at IS NULL")
 LIVE = sa.text("withdrawn_at IS NULL")
 
 
@@ -39,7 +39,7 @@ def downgrade() -> None:
         op.drop_index(f"ix_feedback_items_all_{column}", "feedback_items")
     for column in BOARD:
         op.drop_index(f"ix_feedback_items_product_{column}", "feedback_items")
-    for column in ("unread", "severity_rank", "tally_ending", "tally_cents", "tally_votes"):
+    for column in ("severity_rank", "tally_ending", "tally_cents", "tally_votes"):
         op.execute(f"ALTER TABLE feedback_items DROP COLUMN {column}")
     op.drop_table("feedback_tally_state")
     op.drop_table("feedback_counted_contracts")
@@ -67,12 +67,11 @@ def _create_tallies() -> None:
     )
     op.execute("INSERT INTO feedback_tally_state (id, currency) VALUES (1, '')")
     # Added in place, not by making the table anew.
-    kind = "STORED" if op.get_bind().dialect.name == "postgresql" else "VIRTUAL"
     op.add_column("feedback_items", sa.Column("tally_votes", sa.Integer(), server_default="0", nullable=False))
     op.add_column("feedback_items", sa.Column("tally_cents", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("feedback_items", sa.Column("tally_ending", sa.Integer(), server_default="0", nullable=False))
-    op.execute(f"ALTER TABLE feedback_items ADD COLUMN severity_rank INTEGER NOT NULL GENERATED ALWAYS AS ({SEVERITY}) {kind}")
-    op.execute(f"ALTER TABLE feedback_items ADD COLUMN unread INTEGER NOT NULL GENERATED ALWAYS AS ({UNREAD}) {kind}")
+    op.add_column("feedback_items", sa.Column("severity_rank", sa.Integer(), server_default="0", nullable=False))
+    op.execute(RANK)
 
 
 def _create_indexes() -> None:
@@ -80,7 +79,9 @@ def _create_indexes() -> None:
         op.create_index(f"ix_feedback_items_product_{column}", "feedback_items", ["product_id", column, "id"])
     for column in ALL:
         op.create_index(f"ix_feedback_items_all_{column}", "feedback_items", [column, "id"])
-        op.create_index(f"ix_feedback_items_unread_{column}", "feedback_items", ["unread", column, "id"])
+        op.create_index(
+            f"ix_feedback_items_unread_{column}", "feedback_items", [column, "id"], sqlite_where=UNREAD, postgresql_where=UNREAD
+        )
     op.create_index("ix_feedback_votes_of_contract", "feedback_votes", ["contract_id", "item_id"], sqlite_where=LIVE, postgresql_where=LIVE)
 
 

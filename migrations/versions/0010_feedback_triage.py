@@ -67,9 +67,16 @@ def upgrade() -> None:
     op.create_index(op.f("ix_feedback_not_alike_high_id"), "feedback_not_alike", ["high_id"])
 
     # Added in place, not by making the tables anew, which on SQLite would take their triggers away.
-    _refer("feedback_items", "assignee_id", "users")
-    _refer("feedback_items", "merged_into_id", "feedback_items")
+    _refer("feedback_items", "assignee_id", "users", "assignee_id IS NOT NULL")
+    _refer("feedback_items", "merged_into_id", "feedback_items", "merged_into_id IS NOT NULL")
     _refer("feedback_votes", "copy_of_id", "feedback_votes")
+    # All that decides who sees an item and where it counts, so that items are counted without being read.
+    op.create_index(
+        "ix_feedback_items_counts",
+        "feedback_items",
+        ["product_id", "status", "kind", "visibility", "merged_into_id", "organization_id", "release_id"],
+    )
+    op.create_index("ix_feedback_items_waiting", "feedback_items", ["status", "responded_at", "merged_into_id", "created_at"])
     op.add_column("feedback_votes", sa.Column("words", sa.String(length=500), nullable=True))
     op.execute(
         "ALTER TABLE feedback_votes ADD COLUMN channel VARCHAR(20)"
@@ -77,12 +84,15 @@ def upgrade() -> None:
     )
 
 
-def _refer(table: str, column: str, other: str) -> None:
+def _refer(table: str, column: str, other: str, indexed: str | None = None) -> None:
     op.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER CONSTRAINT fk_{table}_{column}_{other} REFERENCES {other} (id)")
-    op.create_index(op.f(f"ix_{table}_{column}"), table, [column])
+    where = sa.text(indexed) if indexed else None
+    op.create_index(op.f(f"ix_{table}_{column}"), table, [column], sqlite_where=where, postgresql_where=where)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_feedback_items_waiting", "feedback_items")
+    op.drop_index("ix_feedback_items_counts", "feedback_items")
     op.execute("DELETE FROM feedback_votes WHERE copy_of_id IS NOT NULL")  # they would vote twice beside those they stand for
     with op.batch_alter_table("feedback_votes") as batch_op:
         batch_op.drop_constraint(batch_op.f("ck_feedback_votes_callchannel_known"), type_="check")

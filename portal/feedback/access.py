@@ -114,10 +114,19 @@ def about_beta() -> sa.ColumnElement[bool]:
 def _readable(entitled: Any, lapsed: Any, organization: Any) -> sa.ColumnElement[bool]:
     """The one predicate (see the module's docstring), for values or for parameters that stand for them."""
     of_the_lapsed = sa.and_(Item.product_id.in_(lapsed), sa.not_(about_beta()))
-    return sa.and_(
-        sa.or_(Item.product_id.in_(entitled), of_the_lapsed),
-        sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == organization),
-    )
+    return sa.and_(sa.or_(Item.product_id.in_(entitled), of_the_lapsed), _open_to(organization))
+
+
+def _open_to(organization: Any) -> sa.ColumnElement[bool]:
+    return sa.or_(Item.visibility == Visibility.SUBSCRIBERS, Item.organization_id == organization)
+
+
+def _readable_to(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """The same for values, so that an index by product can be used: a person is entitled to a product, or has lapsed, never both."""
+    conditions = [Item.product_id.in_({*viewer.contracts, *viewer.lapses}), _open_to(viewer.organization_id)]
+    if viewer.lapses:
+        conditions.append(sa.or_(Item.product_id.not_in(viewer.lapses), sa.not_(about_beta())))
+    return sa.and_(*conditions)
 
 
 def _status_shown(lapsed: Any) -> sa.ColumnElement[Status]:
@@ -136,7 +145,7 @@ STATUS_SHOWN = _status_shown(_LAPSED)
 
 def readable_by(viewer: Viewer) -> sa.ColumnElement[bool]:
     """Whether the viewer may read an Item, merged or not; staff may, always. For one item and what belongs to it."""
-    return sa.true() if viewer.staff else _readable(list(viewer.contracts), list(viewer.lapses), viewer.organization_id)
+    return sa.true() if viewer.staff else _readable_to(viewer)
 
 
 def visible_to(viewer: Viewer) -> sa.ColumnElement[bool]:

@@ -59,7 +59,8 @@ class Row:
 
 
 def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
-    conditions = [visible_to(viewer), *search.matches(wanted.search)]
+    products = [wanted.product_id] if wanted.product_id is not None else None if viewer.staff else [*viewer.contracts, *viewer.lapses]
+    conditions = [visible_to(viewer), *search.matches(wanted.search, products)]
     if wanted.product_id is not None:
         conditions.append(Item.product_id == wanted.product_id)
     if wanted.kind is not None:
@@ -69,7 +70,7 @@ def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa
     elif wanted.scope is Scope.ORGANIZATION:
         conditions.append(Item.organization_id == viewer.organization_id)
     elif wanted.scope is Scope.VOTED:
-        conditions.append(votes.is_ours(viewer))
+        conditions.append(votes.of_ours(viewer))
     if wanted.beta:
         conditions.append(_in_beta(viewer, wanted.beta))
     if wanted.sort is Sort.ANSWERED:
@@ -152,4 +153,4 @@ def count_by_status(viewer: Viewer, wanted: Filter) -> dict[Status, int]:
 
 def count_our_votes(viewer: Viewer) -> int:
     """Return for how many items the viewer's contract votes."""
-    return db.session.scalar(sa.select(sa.func.count()).select_from(Item).where(visible_to(viewer), votes.is_ours(viewer))) or 0
+    return db.session.scalar(sa.select(sa.func.count()).select_from(Item).where(visible_to(viewer), votes.of_ours(viewer))) or 0

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload, selectinload, undefer
+from sqlalchemy.orm import joinedload, selectinload
 
 from portal.database import db
 from portal.feedback import paging, search, tags, tallies
+from portal.feedback.access import LARGEST_ID
 from portal.feedback.models import Item, ItemKind, Status
 
 
@@ -71,7 +72,7 @@ def inbox(wanted: InboxFilter, place: paging.Place, *, now: datetime, size: int 
         .where(*_conditions(wanted))
         .options(
             joinedload(Item.organization), joinedload(Item.release), joinedload(Item.status_release), joinedload(Item.assignee),
-            selectinload(Item.tags), undefer(Item.unread),
+            selectinload(Item.tags),
         )
     )  # fmt: skip
     page = paging.fetch(statement, [_key(wanted.sort, sums), sa.type_coerce(Item.id, sa.Integer)], place, size)
@@ -91,6 +92,12 @@ def count(wanted: InboxFilter) -> dict[View, int]:
 def count_unread() -> int:
     """Return how many items wait unread."""
     return count(InboxFilter())[View.UNREAD]
+
+
+def is_unread(item_id: int) -> bool:
+    """Whether an item waits unread; one that is not there does not wait."""
+    known = 0 < item_id <= LARGEST_ID
+    return known and db.session.scalar(sa.select(Item.id).where(Item.id == item_id, Item.read_at.is_(None))) is not None
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def _of_view(wanted: InboxFilter) -> list[sa.ColumnElement[bool]]:
     """Merged items stand in no view: the item they were merged into does."""
     conditions: list[sa.ColumnElement[bool]] = [Item.merged_into_id.is_(None)]
     if wanted.view is View.UNREAD:
-        conditions.append(Item.unread == 1)
+        conditions.append(Item.read_at.is_(None))
     elif wanted.view is View.MINE:
         conditions.append(Item.assignee_id == wanted.person_id)
     elif wanted.view is View.UNASSIGNED:

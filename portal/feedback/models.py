@@ -2,9 +2,10 @@
 
 import enum
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from portal.account.models import Contract, Organization, User
 from portal.database import Base, text_enum
@@ -52,6 +53,10 @@ BOARD_SORTS = ("tally_votes", "created_at", "changed_at")
 ALL_SORTS = (*BOARD_SORTS, "tally_cents", "tally_ending", "severity_rank")
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
 class Item(Base):
     """A piece of feedback.
 
@@ -59,8 +64,8 @@ class Item(Base):
     `revision` grows with each staff edit, so a second editor is told instead of overwriting. `read_at` is None while the
     item waits in the inbox. `assignee_id` names the member of staff who looks after it. `merged_into_id` is the item that this one
     was merged into, as long as it is: then it stands in no list, and votes for that one. The `tally_` numbers are read through
-    `tallies.sums`, which knows whether they are those of this moment. `severity_rank` (3 is high, 0 none) and `unread` (1 or 0) are
-    worked out by the database, for lists that are sorted by them.
+    `tallies.sums`, which knows whether they are those of this moment. `severity_rank` follows `severity`, for lists that
+    are sorted by it: 3 is high, 0 none.
     """
 
     __tablename__ = "feedback_items"
@@ -86,15 +91,12 @@ class Item(Base):
     responded_by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     read_at: Mapped[datetime | None]
     revision: Mapped[int] = mapped_column(default=1)
-    assignee_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
-    merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("feedback_items.id"), index=True)
+    assignee_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("feedback_items.id"))
     tally_votes: Mapped[int] = mapped_column(default=0, server_default="0")
     tally_cents: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     tally_ending: Mapped[int] = mapped_column(default=0, server_default="0")
-    severity_rank: Mapped[int] = mapped_column(
-        sa.Computed("CASE severity WHEN 'high' THEN 3 WHEN 'medium' THEN 2 WHEN 'low' THEN 1 ELSE 0 END"), deferred=True
-    )
-    unread: Mapped[int] = mapped_column(sa.Computed("CASE WHEN read_at IS NULL THEN 1 ELSE 0 END"), deferred=True)
+    severity_rank: Mapped[int] = mapped_column(default=0, server_default="0")
 
     product: Mapped[Product] = relationship(lazy="joined")
     release: Mapped[Release | None] = relationship(foreign_keys=[release_id])
@@ -107,12 +109,34 @@ class Item(Base):
 
     __table_args__ = (
         sa.Index("ix_feedback_items_board", "product_id", "status", "created_at"),
+        # All that decides who sees an item and where it counts, so that items are counted without being read.
+        sa.Index(
+            "ix_feedback_items_counts",
+            "product_id",
+            "status",
+            "kind",
+            "visibility",
+            "merged_into_id",
+            "organization_id",
+            "release_id",
+        ),
+        sa.Index("ix_feedback_items_waiting", "status", "responded_at", "merged_into_id", "created_at"),
+        # Of nearly all items these are NULL: an index of those would be taken for one that tells them apart.
+        *(
+            sa.Index(f"ix_feedback_items_{column}", column, **_where(f"{column} IS NOT NULL"))
+            for column in ("assignee_id", "merged_into_id")
+        ),
         *(sa.Index(f"ix_feedback_items_product_{column}", "product_id", column, "id") for column in BOARD_SORTS),
         *(sa.Index(f"ix_feedback_items_all_{column}", column, "id") for column in ALL_SORTS),
-        *(sa.Index(f"ix_feedback_items_unread_{column}", "unread", column, "id") for column in ALL_SORTS),
+        *(sa.Index(f"ix_feedback_items_unread_{column}", column, "id", **_where("read_at IS NULL")) for column in ALL_SORTS),
         sa.Index("ix_feedback_items_all_responded_at", "responded_at", "id"),
         sa.Index("ix_feedback_items_product_responded_at", "product_id", "responded_at", "id"),
     )
+
+    @validates("severity")
+    def _rank(self, _: str, severity: Severity | None) -> Severity | None:
+        self.severity_rank = list(Severity).index(severity) + 1 if severity is not None else 0
+        return severity
 
 
 class Vote(Base):

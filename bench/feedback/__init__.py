@@ -1,0 +1,1 @@
+"""The board at size: lists, search, similar items and the inbox, as the items and votes grow."""
