@@ -13,7 +13,8 @@ SIGNED_OUT = ["/sign-in", "/sign-in?next=/beta/", "/account/password/reset", "/r
               "/notices/confirm/no-such-token"]  # fmt: skip
 SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/terms/1/", "/beta/form-filler/8.1b1/", "/feedback/",
               "/feedback/?status=planned", "/feedback/?q=nothing-like-this", "/feedback/1/", "/feedback/2/", "/feedback/5/",
-              "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/", "/account/password/change",
+              "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/", "/account/security/second-factor", "/account/security/authenticator",
+              "/account/security/passkeys/new", "/account/password/change",
               "/account/notices/", "/account/contracts/NW-2041/", "/account/contracts/NW-2041/contacts/1/replace",
               "/releases/macro-studio/15.2.0/"]  # fmt: skip
 PAGES = {
