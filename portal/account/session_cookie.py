@@ -5,12 +5,13 @@ that never asks who is there (static files, icons) costs no query.
 """
 
 import logging
+from typing import Any
 
 from flask import Flask, Response, after_this_request, g, request, session
 from flask_login import current_user, user_logged_in, user_logged_out
 from flask_security.utils import set_request_attr
 
-from portal import clock
+from portal import audit, clock
 from portal.account import known_devices, sessions
 from portal.account.models import User
 from portal.config import Settings, current_settings
@@ -92,6 +93,7 @@ def _begin(app: Flask, user: User, **_: object) -> None:
         session.pop(kept, None)
         g.pop(kept, None)
     session[SESSION_KEY] = sessions.begin(user, device=request.user_agent.string, now=now)
+    audit.record("sign_in.done", subject_type="user", subject_id=user.id, actor=user, now=now)
     freshness.remember(now)
     _remember_device(known_devices.recognise(user, device_token(), user_agent=request.user_agent.string, network=client_network(), now=now))
 
@@ -112,11 +114,13 @@ def _device_cookie(settings: Settings) -> str:
     return f"{settings.session_cookie_name}-device"
 
 
-def _end(app: Flask, **_: object) -> None:
+def _end(app: Flask, user: Any = None, **_: object) -> None:
     token = session.pop(SESSION_KEY, None)
     if token:
         with transaction():
             sessions.end(token, now=clock.now())
+            if isinstance(user, User):
+                audit.record("sign_out.done", subject_type="user", subject_id=user.id, actor=user, now=clock.now())
 
 
 def _touch() -> None:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_security.utils import logout_user
 
-from portal import clock
+from portal import audit, clock
 from portal.account import access_tokens, email_changes, people, sessions
 from portal.account.devices import describe
 from portal.account.forms import FeedForm, ProfileForm, TokenForm
@@ -108,8 +108,13 @@ def _security_page(
 def end_session(session_id: int) -> ResponseReturnValue:
     with transaction():
         sessions.end_one(person(), session_id, now=clock.now())
+        _note_ended("one")
     flash("That device is signed out.", "success")
     return redirect(url_for("account.security"))
+
+
+def _note_ended(which: str) -> None:
+    audit.record("sessions.ended", subject_type="user", subject_id=person().id, actor=person(), now=clock.now(), which=which)
 
 
 @blueprint.post("/security/sessions/end-all")
@@ -117,6 +122,7 @@ def end_session(session_id: int) -> ResponseReturnValue:
 def end_all_sessions() -> ResponseReturnValue:
     with transaction():
         sessions.end_all(person(), now=clock.now())
+        _note_ended("all")
     logout_user()
     flash("You are signed out everywhere.", "success")
     return redirect(url_for("security.login"))
@@ -127,6 +133,7 @@ def end_all_sessions() -> ResponseReturnValue:
 def end_other_sessions() -> ResponseReturnValue:
     with transaction():
         ended = sessions.end_others(person(), current_token(), now=clock.now())
+        _note_ended("others")
     flash(
         "No other device was signed in." if not ended else f"{ended} other {'device is' if ended == 1 else 'devices are'} signed out.",
         "success",
