@@ -15,6 +15,7 @@ from portal.feedback import merging, triage, votes, writing
 from portal.feedback.access import Viewer, viewer_of
 from portal.feedback.models import Item, ItemKind, Status, Visibility
 from portal.products.models import Product
+from portal.releases import versions
 from portal.releases.models import Channel, Kind, Release, ReleaseState
 from tests.conftest import NOW
 
@@ -74,7 +75,8 @@ def release(version: str, channel: Channel = Channel.BETA, state: ReleaseState =
     """Add a release as it stands after publishing; return its id."""
     with transaction():
         added = Release(
-            product_id=product(slug).id, version=version, version_key=f"key-{version}", channel=channel, kind=Kind.MINOR, state=state,
+            product_id=product(slug).id, version=version, version_key=versions.parse(version).key,
+            channel=channel, kind=Kind.MINOR, state=state,
             created_at=NOW, published_at=NOW if state is ReleaseState.PUBLISHED else None,
         )  # fmt: skip
         db.session.add(added)

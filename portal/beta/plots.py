@@ -11,6 +11,7 @@ WIDTH, HEIGHT = 640, 240  # units of the drawing, not pixels
 _MOST_POINTS = 31
 _LABELS = 4
 _MOST_LABELS = 8
+_FEWEST_COLUMNS = 5
 # What pygal puts in for its script, its style and its tooltips. The first two our content security policy forbids.
 _DROPPED = {"style", "script", "desc", "defs", "title"}
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -39,15 +40,17 @@ def bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], title: st
     `kind` is a class that gives the series other colours (`plot-<kind>` in our stylesheet).
     """
     most = max((sum(numbers) for numbers in zip(*series.values(), strict=True)), default=0)
+    # Columns of one or two labels would be as wide as the drawing.
+    room = [""] * max(0, _FEWEST_COLUMNS - len(labels))
     chart = pygal.StackedBar(
         width=WIDTH, height=HEIGHT, css=[], js=[], classes=("plot", f"plot-{kind}" if kind else ""), no_prefix=True, show_legend=False,
         margin=8, margin_right=24, truncate_label=-1, spacing=12,
-        range=(0, max(most, 4)), max_scale=5, order_min=0, show_minor_x_labels=False,
-        x_labels_major_count=_LABELS if len(labels) > _MOST_LABELS else None, formatter=lambda number: f"{number:g}",
+        range=(0, max(most, 4)), max_scale=5, order_min=0, show_minor_x_labels=len(labels) <= _MOST_LABELS,
+        x_labels_major_count=_LABELS, formatter=lambda number: f"{number:g}",
     )  # fmt: skip
-    chart.x_labels = list(labels)
+    chart.x_labels = [*labels, *room]
     for name, numbers in series.items():
-        chart.add(name, list(numbers))
+        chart.add(name, [*numbers, *(None for _ in room)])
     return _inline(chart, title)
 
 

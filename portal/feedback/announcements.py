@@ -203,8 +203,8 @@ def personal(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     updates = [one for one in _read_by(notice, item, [delivery.user_id], now).get(delivery.user_id, []) if betas or not one.beta]
     newest_response = max((one.id for one in updates if one.kind is UpdateKind.RESPONSE), default=None)
     shown = [one for one in updates if one.kind is not UpdateKind.RESPONSE or one.id == newest_response]
-    own = item.author_id == delivery.user_id
-    zone = current_settings().default_time_zone
+    own, zone = item.author_id == delivery.user_id, current_settings().default_time_zone
+    several = len({one.at for one in shown}) > 1  # not one save alone, of which the headline says the status
     return {
         "headline": _headline(shown, _subject(item, own)),
         "call": f"your {item.kind.value}" if own else f"the {item.kind.value}",
@@ -213,7 +213,7 @@ def personal(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
             {
                 "kind": one.kind.value,
                 "words": _status_words(one),
-                "when": exact_time(one.at, zone) if len(shown) > 1 else "",
+                "when": exact_time(one.at, zone) if several else "",
                 "text": one.text,
                 "who": one.who,
             }

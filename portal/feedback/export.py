@@ -13,13 +13,15 @@ from sqlalchemy.orm import joinedload
 from portal.account.models import Contract
 from portal.database import db
 from portal.feedback import votes
+from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, Vote
+from portal.releases.models import Release
 from portal.text import defuse
 
 BATCH = 500
 COLUMNS = (
     "id", "product", "kind", "severity", "visibility", "title", "body", "author", "organization", "contract", "about_version",
-    "created_at", "status", "status_version", "response", "votes", "voting_contracts",
+    "created_at", "status", "status_version", "response", "votes", "voting_contracts", "linked_releases", "merged_into",
 )  # fmt: skip
 
 
@@ -32,11 +34,11 @@ def rows(now: datetime) -> Iterator[dict[str, Any]]:
     """Yield every item by id, private ones too, with the numbers of the contracts whose vote counts at `now`."""
     last = 0
     while batch := _batch(last):
-        contracts = _voting_contracts([item.id for item, _ in batch], now)
+        ids = [item.id for item, _ in batch]
+        contracts, releases = _voting_contracts(ids, now), _linked_releases(ids)
         for item, number in batch:
-            yield _row(item, number, contracts[item.id])
-        last = batch[-1][0].id
-        db.session.expunge_all()
+            yield _row(item, number, contracts[item.id], releases[item.id])
+        last = batch[-1][0].id  # the session holds on to none of them
 
 
 def _batch(after: int) -> Sequence[sa.Row[Item, str]]:
@@ -60,7 +62,19 @@ def _voting_contracts(item_ids: list[int], now: datetime) -> dict[int, list[str]
     return numbers
 
 
-def _row(item: Item, contract: str, voting: list[str]) -> dict[str, Any]:
+def _linked_releases(item_ids: list[int]) -> dict[int, list[str]]:
+    versions: dict[int, list[str]] = defaultdict(list)
+    for item_id, version in db.session.execute(
+        sa.select(Link.item_id, Release.version)
+        .join(Release, Release.id == Link.release_id)
+        .where(Link.item_id.in_(item_ids), Link.removed_at.is_(None))
+        .order_by(Release.version_key)
+    ):
+        versions[item_id].append(version)
+    return versions
+
+
+def _row(item: Item, contract: str, voting: list[str], releases: list[str]) -> dict[str, Any]:
     return {
         "id": item.id,
         "product": item.product.slug,
@@ -79,16 +93,19 @@ def _row(item: Item, contract: str, voting: list[str]) -> dict[str, Any]:
         "response": item.response,
         "votes": len(voting),
         "voting_contracts": voting,
+        "linked_releases": releases,
+        "merged_into": item.merged_into_id,
     }
 
 
 def write_csv(items: Iterator[dict[str, Any]], file: TextIO) -> None:
-    """Write items as CSV, the contracts of the votes in one cell, separated by spaces."""
+    """Write items as CSV; the contracts of the votes, and the releases, each in one cell, separated by spaces."""
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     for item in items:
-        item["voting_contracts"] = " ".join(item["voting_contracts"])
-        writer.writerow([defuse(str(item[column])) for column in COLUMNS])
+        cells = (item[column] for column in COLUMNS)
+        texts = (" ".join(cell) if isinstance(cell, list) else "" if cell is None else str(cell) for cell in cells)
+        writer.writerow([defuse(text) for text in texts])
 
 
 def write_json(items: Iterator[dict[str, Any]], file: TextIO) -> None:

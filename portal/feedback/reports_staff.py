@@ -15,7 +15,7 @@ from markupsafe import Markup
 from portal import audit, clock
 from portal.beta import plots
 from portal.config import current_settings
-from portal.database import release_connection, transaction
+from portal.database import transaction
 from portal.errors import NotFound
 from portal.feedback import digest, export, reports
 from portal.feedback.reports import Answered, Table
@@ -107,7 +107,6 @@ def download(file_format: str) -> ResponseReturnValue:
     write(export.rows(clock.now()), text)
     text.detach()
     whole.seek(0)
-    release_connection()
     return send_file(whole, TYPES[file_format], as_attachment=True, download_name=f"feedback.{file_format}", max_age=0)
 
 
@@ -143,7 +142,7 @@ def _product() -> Product | None:
 
 
 # The ages of `reports.AGES`, short enough for a drawing.
-_AGES = ("< 1 week", "1–4 weeks", "1–3 months", "3–12 months", "> 1 year")  # noqa: RUF001 - dashes of a range
+_AGES = ("< 1 week", "1–4 weeks", "1–3 months", "3–12 months", "> 1 year")
 
 # Plots -------------------------------------------------------------------------------------------------------------------------
 
