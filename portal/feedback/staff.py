@@ -90,8 +90,7 @@ def _linker(products: Sequence[Product], wanted: InboxFilter) -> Callable[..., s
 @blueprint.get("/<int:item_id>/")
 def item(item_id: int) -> ResponseReturnValue:
     """Show one item, which is read from now on."""
-    case = cases.open_case(item_id, now=clock.now())
-    if case.item.read_at is None:
+    if inbox.is_unread(item_id):
         with transaction():
             triage.mark_read(item_id, read=True, now=clock.now())
     return show(item_id)
@@ -147,7 +146,7 @@ def show(
 def answer(item_id: int) -> ResponseReturnValue:
     """Set status and official response, as one save and one mail."""
     person, form = me(), AnswerForm()
-    form.offer(triage.releases_to_choose(cases.open_case(item_id, now=clock.now()).item))
+    form.offer(triage.releases_to_choose(triage.find_item(item_id)))
     changed: list[bool] = []
 
     def act() -> None:

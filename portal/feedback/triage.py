@@ -24,7 +24,7 @@ STATUSES_WITH_VERSION = (Status.PLANNED, Status.IN_BETA, Status.SHIPPED)
 
 def mark_read(item_id: int, *, read: bool, now: datetime) -> None:
     """Take an item out of the inbox, or put it back. Not an edit: nobody's open form is overtaken by it."""
-    item = _find(item_id)
+    item = find_item(item_id)
     item.read_at = now if read else None
 
 
@@ -40,7 +40,7 @@ def assign(item_id: int, assignee_id: int | None, *, seen: int | None, actor: Us
 
     Raises NotFound, Invalid("assignee") for anybody else, and Conflict when somebody has given it to another person since.
     """
-    item = _find(item_id, lock=True)
+    item = find_item(item_id, lock=True)
     if item.assignee_id == assignee_id:
         return
     if item.assignee_id != seen:
@@ -90,7 +90,7 @@ def answer(
     text; both count only for statuses that name a version. The reason is needed to decline.
     Raises NotFound, Conflict when somebody else has edited the item since, and Invalid(field) otherwise.
     """
-    item = _find(item_id, lock=True)
+    item = find_item(item_id, lock=True)
     _refuse_merged(item)
     if item.revision != revision:
         raise Conflict("Somebody else changed this in the meantime.")
@@ -156,7 +156,7 @@ def add_note(item_id: int, body: str, *, staff_only: bool, actor: User, now: dat
 
     Raises NotFound, and Invalid for the text.
     """
-    item = _find(item_id)
+    item = find_item(item_id)
     if not staff_only:
         _refuse_merged(item)
     note = Comment(
@@ -181,7 +181,8 @@ def _refuse_merged(item: Item) -> None:
         raise Conflict(f"This was merged into {item.merged_into_id} in the meantime. Answer there.")
 
 
-def _find(item_id: int, *, lock: bool = False) -> Item:
+def find_item(item_id: int, *, lock: bool = False) -> Item:
+    """Return an item, whoever may read it. Raises NotFound."""
     statement = sa.select(Item).where(Item.id == item_id)
     if lock:
         statement = statement.with_for_update(of=Item)

@@ -7,7 +7,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.board import comment, vote, write
+from portal.database import transaction
+from portal.feedback import tags
+from portal.feedback.models import Status
+from tests.board import answer, comment, merge, person, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
 from tests.statements import statements
@@ -29,12 +32,19 @@ def grow(app: Flask, cast: Cast, many: int) -> None:
             vote(cast.bob, item_id)
             vote(cast.carol, item_id)
             comment(cast.carol if number % 3 else cast.bob, 1, f"Comment {number}")
+            if number % 4 == 0:
+                answer(item_id, Status.PLANNED, version=f"15.{number}")
+            elif number % 4 == 1:
+                merge(item_id, 1)
+                with transaction():
+                    tags.add_tag(item_id, f"Tag {number}", actor=person(cast.petra), now=NOW)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_ten_and_sixty_items_cost_the_same_number_of_statements(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     pages = {"/feedback/": cast.alice, "/feedback/?q=idea&status=under_review&sort=newest": cast.alice, "/feedback/1/": cast.alice}
-    pages |= {"/staff/feedback/": cast.petra, "/staff/feedback/1/": cast.petra}
+    pages |= {"/staff/feedback/": cast.petra, "/staff/feedback/?view=all&sort=value": cast.petra, "/staff/feedback/1/": cast.petra}
+    pages |= {"/feedback/roadmap/": cast.alice, "/staff/feedback/1/merge/2": cast.petra, "/staff/feedback/tags/": cast.petra}
     grow(app, cast, 10)
     clients = {address: sign_in(email) for address, email in pages.items()}
     for address, client in clients.items():
@@ -44,4 +54,5 @@ def test_ten_and_sixty_items_cost_the_same_number_of_statements(app: Flask, cast
     text(clients["/staff/feedback/1/"], "/staff/feedback/1/")
     many = {address: count(app, client, address) for address, client in clients.items()}
     assert many == few
-    assert max(many.values()) <= 20
+    assert many.pop("/staff/feedback/1/") <= 40  # the page with everything that is known about an item
+    assert max(many.values()) <= 30
