@@ -24,7 +24,7 @@ from portal.database import db, transaction
 from portal.demo.private import write_private
 from portal.demo.texts import ANNOUNCEMENT, BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
 from portal.errors import PortalError
-from portal.feedback import triage, votes, writing
+from portal.feedback import attachments, edits, triage, votes, writing
 from portal.feedback.access import viewer_of
 from portal.feedback.models import Item, ItemKind, Severity, Status, Visibility
 from portal.notices import announcements
@@ -208,10 +208,12 @@ class Vendor:
         """Write an item, vote and comment as its people would, and answer it as staff would."""
         when = self.ago(sample.days_ago)
         item = writing.write(
-            viewer_of(self.people[sample.author], when), product=product, kind=ItemKind(sample.kind), title=sample.title, body=sample.body,
+            viewer_of(self.people[sample.author], when), product=product, kind=ItemKind(sample.kind), title=sample.title,
+            body=sample.before or sample.body,
             visibility=Visibility.PRIVATE if sample.private else Visibility.SUBSCRIBERS,
             severity=Severity(sample.severity) if sample.severity else None, version=sample.beta, now=when,
         )  # fmt: skip
+        self._add_to(item, sample, when)
         for role in sample.voters:
             votes.cast(viewer_of(self.people[role], when), item.id, now=when + timedelta(days=1))
         for number, (role, text) in enumerate(sample.comments, 1):
@@ -222,6 +224,17 @@ class Vendor:
                 response=sample.response, release_id=self._release_id(product, sample.version),
                 actor=self.people["product"], now=self.ago(sample.answered),
             )  # fmt: skip
+
+    def _add_to(self, item: Item, sample: SampleItem, when: datetime) -> None:
+        """Attach what came with the item, and change its description, as its author did an hour later."""
+        name, content = sample.file
+        if name:
+            arrived = attachments.Arrived(name, store().write([content.encode()], 10_000))
+            attachments.add([arrived], self.people[sample.author], item_id=item.id, now=when)
+        if sample.before:
+            later = when + timedelta(hours=1)
+            viewer = viewer_of(self.people[sample.author], later)
+            edits.edit(viewer, item.id, title=sample.title, body=sample.body, number=1, now=later)
 
     def _comment(self, item: Item, role: str, text: str, when: datetime) -> None:
         if role in STAFF_ROLES:

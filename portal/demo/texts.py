@@ -18,7 +18,10 @@ class SampleRelease:
 
 @dataclass(frozen=True)
 class SampleItem:
-    """A piece of feedback: who wrote it, who voted beside, what was said, and what became of it (`answered` days ago)."""
+    """A piece of feedback: who wrote it, who voted beside, what was said, and what became of it (`answered` days ago).
+
+    `before` is the description as it first was; `file` is the name and text of what came with it.
+    """
 
     author: str
     title: str
@@ -32,6 +35,8 @@ class SampleItem:
     response: str = ""
     kind: str = "idea"
     severity: str = ""
+    before: str = ""
+    file: tuple[str, str] = ("", "")
     beta: str = ""
     private: bool = False
     answered: int = 10
@@ -171,6 +176,8 @@ FEEDBACK = (
     SampleItem(
         "subscriber", "The compare view marks unchanged steps as changed", "After a rename, all steps below the renamed one are marked.", 3,
         voters=("foods",), kind="problem", severity="medium", beta="15.3b2",
+        before="After a rename, all steps are marked.",
+        file=("compare.log", "09:14 step 12 renamed: read rows -> read all rows\n09:14 steps 13 to 40 marked as changed\n"),
     ),
     SampleItem(
         "colleague", "Our naming scheme in the macro list", "Could the list show the first two parts of our names as folders?", 15,

@@ -13,7 +13,10 @@ SIGNED_OUT = ["/sign-in", "/sign-in?next=/beta/", "/account/password/reset", "/r
               "/notices/confirm/no-such-token"]  # fmt: skip
 SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/terms/1/", "/beta/form-filler/8.1b1/", "/feedback/",
               "/feedback/?status=planned", "/feedback/?q=nothing-like-this", "/feedback/1/", "/feedback/2/", "/feedback/5/",
-              "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/", "/account/security/second-factor", "/account/security/authenticator",
+              "/feedback/6/", "/feedback/6/edit", "/feedback/6/history", "/feedback/?sort=answered&beta=15.3b2",
+              "/feedback/new?title=pause",
+              "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/",
+              "/account/security/second-factor", "/account/security/authenticator",
               "/account/security/passkeys/new", "/account/password/change",
               "/account/notices/", "/account/contracts/NW-2041/", "/account/contracts/NW-2041/contacts/1/replace",
               "/releases/macro-studio/15.2.0/"]  # fmt: skip
@@ -29,7 +32,7 @@ PAGES = {
                   "/staff/notices/announcements/1/", "/staff/notices/announcements/1/edit", "/staff/notices/announcements/1/audience",
                   "/staff/notices/announcements/1/send", "/staff/notices/announcements/1/discard",
                   "/staff/beta/", "/staff/beta/macro-studio/terms"],
-    "product": ["/staff/", "/staff/feedback/", "/staff/feedback/1/", "/staff/feedback/5/"],
+    "product": ["/staff/", "/staff/feedback/", "/staff/feedback/1/", "/staff/feedback/5/", "/feedback/6/", "/feedback/6/edit"],
     "accounts": ["/staff/", "/staff/contracts/", "/staff/contracts/new", "/staff/contracts/NW-2041/", "/staff/contracts/NW-1873/",
                  "/staff/contracts/?show=asked", "/staff/contracts/NW-1988/",
                  "/staff/contracts/NW-2041/renew", "/staff/contracts/NW-2041/cancel",
