@@ -20,6 +20,7 @@ from portal.account.session_cookie import SESSION_KEY, current_token
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict, NotFound, PortalError
+from portal.web import frame
 from portal.web.forms import refuse
 from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, signed_in
@@ -30,10 +31,9 @@ protect(blueprint, signed_in)
 ID = "int(max=2147483647)"
 # What staff without the factor they must have may open: what sets one up, what that needs, and the way out.
 BEFORE_SET_UP = frozenset({
-    "factors.choose", "factors.authenticator", "factors.new_passkey",
-    "security.verify", "security.logout", "security.login",
-    "static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready",
+    "factors.choose", "factors.authenticator", "factors.new_passkey", "security.verify", "security.logout", "security.login",
 })  # fmt: skip
+NO_PAGE = frozenset({"static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready"})
 
 
 def init_app(app: Flask) -> None:
@@ -42,9 +42,12 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def set_up_first() -> ResponseReturnValue | None:
         settings = current_settings()
-        if not settings.staff_needs_second_factor or request.endpoint in BEFORE_SET_UP or SESSION_KEY not in session:
+        if not settings.staff_needs_second_factor or request.endpoint in NO_PAGE or SESSION_KEY not in session:
             return None
         if not current_user.is_authenticated or not factors.must_have_one(person(), settings) or factors.has_factor(person().id):
+            return None
+        if request.endpoint in BEFORE_SET_UP:
+            frame.without_links()
             return None
         return redirect(url_for("factors.choose"))
 

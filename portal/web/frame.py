@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_login import current_user
 
 from portal.config import Settings
@@ -45,6 +45,11 @@ class Frame:
     nav: list[Link] = field(default_factory=list)
 
 
+def without_links() -> None:
+    """Show this request's page without navigation: its reader can go nowhere else yet. The way out stays."""
+    g.portal_without_links = True
+
+
 def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account_entries: tuple[Entry, ...]) -> None:
     """Give every template a `frame`, with the `entries` that the reader may follow."""
     ordered = sorted(entries, key=lambda entry: entry.order)
@@ -68,6 +73,7 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
             organization = person.organization
             frame.account_label = organization.name if organization and not staff else person.label
             frame.account_email = person.email
+        if signed_in and not g.get("portal_without_links"):
             frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries if entry.shown()]
             frame.nav = [_link(entry) for entry in ordered if entry.staff == staff and entry.shown()]
         return {"frame": frame}

@@ -54,6 +54,18 @@
     document.querySelectorAll(".needs-passkeys").forEach(function (element) { element.hidden = true; });
     return;
   }
+  /* One question at a time: a press of the button takes the place of the one that waits in the field's suggestions. */
+  var waiting = null;
+  function ask(form, more) {
+    if (waiting) { waiting.abort(); }
+    waiting = new AbortController();
+    var asked = Object.assign(readable(JSON.parse(form.getAttribute("data-options"))), { signal: waiting.signal }, more);
+    var act = form.getAttribute("data-passkey") === "create" ? "create" : "get";
+    return navigator.credentials[act](asked).then(function (credential) {
+      form.elements.answer.value = written(credential);
+      form.submit(); /* not an event: this listener is not asked again */
+    });
+  }
   forms.forEach(function (form) {
     var problem = form.querySelector("[data-passkey-problem]");
     var busy = false;
@@ -63,16 +75,22 @@
       if (Date.now() - opened > OLD) { location.reload(); return; }
       busy = true;
       problem.hidden = true;
-      var asked = readable(JSON.parse(form.getAttribute("data-options")));
-      var act = form.getAttribute("data-passkey") === "create" ? "create" : "get";
-      navigator.credentials[act](asked).then(function (credential) {
-        form.elements.answer.value = written(credential);
-        form.submit(); /* not an event: this listener is not asked again */
-      }).catch(function (error) {
+      ask(form).catch(function (error) {
         busy = false;
         problem.textContent = why(error);
         problem.hidden = false;
       });
     });
   });
+
+  /* Where the browser can, it offers passkeys in the field of the email address, too. */
+  var offered = document.querySelector("form[data-passkey-suggest]");
+  if (offered && PublicKeyCredential.isConditionalMediationAvailable) {
+    PublicKeyCredential.isConditionalMediationAvailable().then(function (can) {
+      if (!can || waiting) { return; }
+      ask(offered, { mediation: "conditional" }).catch(function () { /* the button says what is wrong; this was only an offer */ });
+      var mine = waiting;
+      setTimeout(function () { mine.abort(); }, OLD);
+    });
+  }
 })();
