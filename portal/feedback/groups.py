@@ -7,6 +7,7 @@ for, and with whom that one may be read by; the root's page brings them together
 import sqlalchemy as sa
 
 from portal.database import db
+from portal.errors import NotFound
 from portal.feedback.models import Item
 
 
@@ -18,14 +19,18 @@ def members_of(item_id: int) -> list[int]:
 
 
 def root_of(item_id: int) -> int:
-    """Return the id of the item that stands for `item_id`: itself, unless it was merged into another one."""
-    while (into := db.session.scalar(sa.select(Item.merged_into_id).where(Item.id == item_id))) is not None:
-        item_id = into
-    return item_id
+    """Return the id of the item that stands for `item_id`: itself, unless it was merged into another one. Raises NotFound."""
+    while True:
+        found = db.session.execute(sa.select(Item.merged_into_id).where(Item.id == item_id)).one_or_none()
+        if found is None:
+            raise NotFound("There is no such feedback.")
+        if found.merged_into_id is None:
+            return item_id
+        item_id = found.merged_into_id
 
 
 def hold(item_id: int) -> int:
-    """Return the item that stands for `item_id`, and keep it standing until the transaction ends.
+    """Return the item that stands for `item_id`, and keep it standing until the transaction ends. Raises NotFound.
 
     Whoever adds something that follows a merge (a vote) does it under this lock, so that a merge made at the same moment either
     takes it along or sends it to the target. Only one row is held, so this waits for a merge, and never in a circle with it.

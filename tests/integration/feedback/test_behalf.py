@@ -103,7 +103,10 @@ def test_staff_withdraw_what_they_noted_and_nothing_else(cast: Cast) -> None:
     item_id = write(cast.alice)
     noted = note(item_id, cast.other_contract)
     own = next(voter.vote.id for voter in cases.open_case(item_id, now=NOW).voters if voter.contract.number == cast.contract)
-    for other_item, other_vote in ((item_id, own), (write(cast.alice), noted), (item_id, 999), (0, noted), (2**40, 2**40)):
+    for unknown in (0, 999, 2**40):
+        with pytest.raises(NotFound):
+            note(unknown, cast.other_contract)
+    for other_item, other_vote in ((item_id, own), (write(cast.alice), noted), (item_id, 999), (999, noted), (0, noted), (2**40, 2**40)):
         with pytest.raises(NotFound):
             take_back(other_item, other_vote)
     for _ in range(2):
