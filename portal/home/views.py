@@ -7,7 +7,8 @@ from flask_login import current_user
 from portal import clock
 from portal.home import dashboard, duties
 from portal.home.latest import latest_release
-from portal.web.guards import protect, signed_in, staff
+from portal.notices import progress
+from portal.web.guards import holds_role, protect, signed_in, staff
 
 blueprint = Blueprint("home", __name__)
 protect(blueprint, signed_in)
@@ -28,4 +29,12 @@ def index() -> ResponseReturnValue:
 @staff_blueprint.get("/", endpoint="index")
 def staff_index() -> ResponseReturnValue:
     """Show what waits for somebody, each line a link to the act that resolves it."""
-    return render_template("home/staff.html", duties=duties.collect(clock.now()), today=clock.now())
+    now = clock.now()
+    return render_template(
+        "home/staff.html",
+        duties=duties.collect(current_user.role_names, now),
+        today=now,
+        may_write=holds_role("accounts")(),
+        label_of=progress.label_of,
+        title_of=progress.title_of,
+    )
