@@ -227,7 +227,8 @@ def test_too_many_dead_tokens_have_to_wait(app: Flask, cast: Cast, beta: int, ma
     answers = [fetch(app, "wrong").status_code for _ in range(61)]
     assert answers == [410] * 60 + [429]
     throttled = fetch(app, live)
-    assert (throttled.status_code, throttled.headers["Retry-After"]) == (429, "60")
+    assert throttled.status_code == 429
+    assert 1 <= int(throttled.headers["Retry-After"]) <= 60
     assert app.test_client().get(JSON).status_code == 200
     by_header = app.test_client().get(
         "/beta/macro-studio/15.3b2/download/studio.msi", headers={"Authorization": "Bearer wrong"}

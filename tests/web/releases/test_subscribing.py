@@ -143,7 +143,7 @@ def test_bytes_headers_and_statements_are_the_same_for_every_address(app: Flask,
         length = int(answer.headers["Content-Length"]) - len(email)
         seen[what] = (answer.status_code, body, headers, length, "Set-Cookie" in answer.headers, kinds)
         db_writes = [statement for statement in run if not statement.startswith("SELECT")]
-        assert len(db_writes) == 4, what
+        assert len(db_writes) == 6, what
     for what, answered in seen.items():
         assert answered == seen["unknown"], what
     assert [address for kind, address in mails(app)] == ["often@example.org"] * 3 + [
