@@ -14,7 +14,7 @@ from portal.feedback.models import Item, Status, StatusChange, Visibility
 from portal.notices import subscriptions
 from portal.notices.models import Topic
 from portal.releases import drafts, scheduling
-from portal.releases.models import Channel, Release
+from portal.releases.models import Channel, Kind, Release
 from tests.board import answer, contract, person, release, suspended, viewer, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
@@ -115,7 +115,7 @@ def test_only_who_does_not_get_the_notice_is_mailed_that_it_shipped(cast: Cast, 
     point, minor = draft("15.3.1", Channel.STABLE), draft("15.4", Channel.STABLE)
     other = write(cast.alice, "Zoom")
     with transaction():
-        db.session.get_one(Release, point).kind = "point"
+        db.session.get_one(Release, point).kind = Kind.POINT
     link(item_id, point)
     link(other, minor)
     publish(point)
