@@ -58,6 +58,26 @@ class Line:
     subject: str | None
     person: str | None
 
+    @property
+    def changes(self) -> list[tuple[str, Any, Any]]:
+        """What was changed: name, before, after."""
+        details = self.event.details
+        before, after = details.get("before"), details.get("after")
+        pairs = [(name, *pair) for name, pair in (details.get("changes") or {}).items()]
+        if isinstance(before, dict) or isinstance(after, dict):
+            old, new = before or {}, after or {}
+            names = [*old, *(name for name in new if name not in old)]
+            pairs += [(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+        elif "before" in details or "after" in details:
+            pairs.append(("value", before, after))
+        return pairs
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """What else the event says."""
+        apart = {"changes", "before", "after", "user_id"}
+        return {name: value for name, value in self.event.details.items() if name not in apart and value not in (None, "")}
+
 
 @dataclass(frozen=True)
 class Page:

@@ -85,11 +85,17 @@ def edit(announcement_id: int, words: Words, *, revision: int, actor: audit.Acto
     Raises NotFound; Conflict if it was sent, or saved by somebody else in between; what `Words.cleaned` raises.
     """
     announcement = _open_draft(announcement_id, revision, "Look at what they saved, then save again.")
+    before = _audited(announcement)
     _write(announcement, words)
     announcement.revision += 1
     db.session.flush()
-    _record("announcement.edited", announcement, actor=actor, now=now)
+    _record("announcement.edited", announcement, actor=actor, now=now, changes=audit.changes(before, _audited(announcement)))
     return announcement
+
+
+def _audited(announcement: Announcement) -> dict[str, object]:
+    """What the audit log tells before and after an edit."""
+    return {name: getattr(announcement, name) for name in ("subject", "body", "product_id", "audience", "topic")}
 
 
 def discard(announcement_id: int, *, actor: audit.Actor | None, now: datetime) -> None:

@@ -93,7 +93,7 @@ def edit_draft(
     _refuse_scheduled(release)
     if release.state is not ReleaseState.DRAFT:
         raise Conflict("This release was published in the meantime. Only its texts can be corrected now.")
-    before = (release.version_key, release.channel)
+    before, audited = (release.version_key, release.channel), _audited(release)
     with db.session.no_autoflush:
         _set_identity(release, version, channel, kind, expires_on, now)
         _refuse_version(release, ask_if_lower=ask_if_lower and (release.version_key, release.channel) != before)
@@ -101,8 +101,17 @@ def edit_draft(
     release.edited_at = now
     release.revision += 1
     _flush_version(release)
-    audit.record("release.edited", subject_type="release", subject_id=release.id, actor=actor, now=now, version=release.version)
+    audit.record(
+        "release.edited", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        version=release.version, changes=audit.changes(audited, _audited(release)),
+    )  # fmt: skip
     return release
+
+
+def _audited(release: Release) -> dict[str, object]:
+    """What the audit log tells before and after an edit."""
+    names = ("version", "channel", "kind", "expires_on", *Words.__dataclass_fields__)
+    return {name: getattr(release, name) for name in names}
 
 
 def correct_words(release_id: int, *, revision: int, words: Words, actor: User | None, now: datetime) -> Release:
@@ -114,7 +123,7 @@ def correct_words(release_id: int, *, revision: int, words: Words, actor: User |
     _refuse_scheduled(release)
     if release.state is ReleaseState.DRAFT:
         raise Conflict("This release is still a draft. Edit it instead.")
-    before = _words_of(release)
+    before, audited = _words_of(release), _audited(release)
     after = words.cleaned()
     if after == before:
         return release
@@ -122,7 +131,10 @@ def correct_words(release_id: int, *, revision: int, words: Words, actor: User |
     release.notes_corrected_at = now
     release.revision += 1
     changed = [name for name in Words.__dataclass_fields__ if getattr(before, name) != getattr(after, name)]
-    audit.record("release.corrected", subject_type="release", subject_id=release.id, actor=actor, now=now, changed=changed)
+    audit.record(
+        "release.corrected", subject_type="release", subject_id=release.id, actor=actor, now=now,
+        changed=changed, changes=audit.changes(audited, _audited(release)),
+    )  # fmt: skip
     db.session.flush()
     return release
 
