@@ -10,7 +10,7 @@ from flask.cli import AppGroup, ScriptInfo
 
 from portal import audit
 from portal.account import cli as account
-from portal.account import team_cli
+from portal.account import session_cli, team_cli
 from portal.account.privacy_cli import person
 from portal.app import create_app
 from portal.beta.cli import beta_terms
@@ -74,6 +74,7 @@ def upgrade_database() -> None:
 
 
 team_cli.add_to(account.staff)
+session_cli.add_to(person)
 COMMANDS: tuple[click.Command, ...] = (
     database, *account.COMMANDS, person, audit_commands, beta_terms, feedback, notices, product, release,
 )  # fmt: skip

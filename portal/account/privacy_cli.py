@@ -11,7 +11,7 @@ from portal.account.models import User
 from portal.database import transaction
 from portal.errors import NotFound, PortalError
 
-person = AppGroup("person", help="What people may ask for: a copy of their data, and to be erased.")
+person = AppGroup("person", help="People: a copy of their data, erasing them, signing them out.")
 
 
 @person.command("export")

@@ -113,10 +113,15 @@ def end_others(person: User, token: str, *, now: datetime) -> int:
     return _end_where(UserSession.user_id == person.id, UserSession.token_hash != tokens.hash_token(token), now=now)
 
 
-def end_all(person: User, *, now: datetime) -> None:
-    """Sign a person out everywhere: all session rows end, and cookies and signed links lose their subject."""
+def end_all(person: User, *, now: datetime) -> int:
+    """Sign a person out everywhere: all session rows end, and cookies and signed links lose their subject. Return how many ended."""
     person.fs_uniquifier = uuid.uuid4().hex
-    _end_where(UserSession.user_id == person.id, now=now)
+    return _end_where(UserSession.user_id == person.id, now=now)
+
+
+def end_everybody(*, now: datetime) -> int:
+    """Sign everybody out; return how many sessions ended."""
+    return _end_where(now=now)
 
 
 def running(person: User, settings: Settings, now: datetime) -> list[UserSession]:
