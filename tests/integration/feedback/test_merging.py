@@ -1,20 +1,16 @@
 """Two items become one, and come apart again exactly; nothing leaks and no vote is lost."""
 
-import threading
-from collections.abc import Callable
-
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 
 from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.errors import Conflict, NotFound
 from portal.feedback import board, cases, inbox, merging, reading, votes
 from portal.feedback.board import Filter
-from portal.feedback.models import Item, Merge, Visibility, Vote
+from portal.feedback.models import Item, Merge, Visibility
 from portal.feedback.paging import Place
-from tests.board import comment, contract, merge, person, product, release, suspended, unmerge, viewer, vote, write
+from tests.board import comment, merge, person, release, suspended, unmerge, viewer, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
 
@@ -217,88 +213,3 @@ def test_merging_and_telling_apart_are_remembered(cast: Cast) -> None:
         ("feedback.merged", item_id, person(cast.petra).id), ("feedback.unmerged", item_id, person(cast.petra).id),
     ]  # fmt: skip
     assert events[0].details == {"into": target, "votes": 1, "votes_of_target": 1, "votes_together": 2}
-
-
-def many_voters(cast: Cast, number: int) -> list[tuple[int, int]]:
-    """Sell `number` more contracts of the product; return contract and person of each."""
-    with transaction() as session:
-        from portal.account import contacts, contracts
-
-        made = []
-        for count in range(number):
-            buyer = contracts.create_organization(f"Example Buyer {count}", actor=None, now=NOW)
-            sold = contracts.create_contract(
-                f"NW-9{count:03}", buyer, product(), NOW.date(), time_zone="Europe/Berlin", actor=None, now=NOW
-            )  # fmt: skip
-            email = f"buyer{count}@buyers.example.org"
-            seat = contacts.name_contact(sold, name="Buyer", email=email, actor=None, now=NOW, invite=False)
-            session.flush()
-            made.append((sold.id, seat.user_id))
-    return made
-
-
-def run_together(acts: list[Callable[[], None]], app: Flask) -> list[BaseException]:
-    """Run all acts at once, each in a thread and app context of its own; return what they raised."""
-    start, failures = threading.Barrier(len(acts)), []
-
-    def run(act: Callable[[], None]) -> None:
-        try:
-            with app.app_context():
-                start.wait()
-                act()
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return failures
-
-
-def test_merging_and_telling_apart_while_people_vote_loses_no_vote(app: Flask, cast: Cast) -> None:
-    with app.app_context():
-        item_id, target = write(cast.alice, "Old"), write(cast.carol, "New")
-        buyers = many_voters(cast, 24)
-        emails = [f"buyer{count}@buyers.example.org" for count in range(24)]
-
-    def press(email: str, pressed: int) -> Callable[[], None]:
-        return lambda: vote(email, pressed)
-
-    presses = [press(email, (item_id, target)[number % 2]) for number, email in enumerate(emails)]
-    halves = presses[:12], presses[12:]
-    assert run_together([*halves[0], lambda: merge(item_id, target)], app) == []
-    with app.app_context():
-        everyone = {contract(cast.contract).id, contract(cast.other_contract).id, *(sold for sold, _ in buyers[:12])}
-        assert live(target) == everyone
-        before = live(item_id)  # those who were in time before the merge
-    assert run_together([*halves[1], lambda: unmerge(item_id)], app) == []
-    with app.app_context():
-        everyone |= {sold for sold, _ in buyers[12:]}
-        assert live(item_id) | live(target) == everyone
-        assert live(item_id) >= before
-        assert db.session.scalar(sa.select(sa.func.count()).select_from(Vote).where(Vote.copy_of_id.is_not(None), live_vote())) == 0
-
-
-def live_vote() -> sa.ColumnElement[bool]:
-    return Vote.withdrawn_at.is_(None)
-
-
-def live(item_id: int) -> set[int]:
-    return set(db.session.scalars(sa.select(Vote.contract_id).where(Vote.item_id == item_id, live_vote())))
-
-
-def test_two_who_merge_two_items_into_each_other_make_no_circle(app: Flask, cast: Cast) -> None:
-    with app.app_context():
-        first, second = write(cast.alice, "First"), write(cast.carol, "Second")
-
-    def into(item_id: int, target: int) -> Callable[[], None]:
-        return lambda: merge(item_id, target, revisions=(1, 1))
-
-    failures = run_together([into(first, second), into(second, first), into(first, second), into(second, first)], app)
-    assert len(failures) == 3
-    assert all(isinstance(failure, Conflict) for failure in failures)
-    with app.app_context():
-        merged = [db.session.get_one(Item, item_id).merged_into_id for item_id in (first, second)]
-        assert sorted(merged, key=lambda into: into or 0) in ([None, first], [None, second])
