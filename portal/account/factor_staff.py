@@ -1,5 +1,7 @@
 """Starting over for somebody who has lost all second factors."""
 
+from collections.abc import Collection
+
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
@@ -36,6 +38,12 @@ def reset(person_id: int) -> ResponseReturnValue:
             return redirect(_back(found))
     page = render_template("account/staff/reset_factors.html", form=form, found=found, held=factors.factors_of(found.id), back=_back(found))
     return page, 400 if form.form_errors else 200
+
+
+@blueprint.app_template_global("holders_of_factors")
+def holders_of_factors(user_ids: Collection[int]) -> set[int]:
+    """Which of the people on a page have a second factor to be reset."""
+    return factors.holders_among(user_ids)
 
 
 def _find(person_id: int) -> User:

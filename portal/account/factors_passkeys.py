@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from webauthn import verify_authentication_response, verify_registration_response
+from webauthn.helpers.cose import COSEAlgorithmIdentifier
 
 from portal.account.models import Passkey, SpentChallenge, User
 from portal.config import LOOPBACK, Settings
@@ -160,9 +162,6 @@ def register(person: User, answer: str, label: str, ceremony: Ceremony, settings
     Raises Invalid for a bad name, and for an answer that does not belong to the ceremony or was used before;
     Conflict for a key that is registered already, and for too many.
     """
-    from webauthn import verify_registration_response
-    from webauthn.helpers.cose import COSEAlgorithmIdentifier
-
     label = clean_line(label, "name", 80)
     given, challenge = _read(answer, ceremony, settings, now)
     verified = verify_registration_response(
@@ -198,8 +197,6 @@ def prove(answer: str, ceremony: Ceremony, settings: Settings, *, now: datetime)
     Where nothing else is asked, the key must have asked for a PIN or a finger.
     Raises Invalid for an answer of an unknown key, of somebody else's, of another ceremony, or one that was used before.
     """
-    from webauthn import verify_authentication_response
-
     given, challenge = _read(answer, ceremony, settings, now)
     key = db.session.scalar(sa.select(Passkey).where(Passkey.credential_id == str(given.get("id"))))
     if key is None or ceremony.user_id not in (None, key.user_id):

@@ -65,7 +65,7 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
             support_email=settings.support_email,
             home_url=url_for("home.index"),
             time_zone=(signed_in and person.time_zone) or settings.default_time_zone,
-            time_zone_url=url_for("account.profile"),
+            time_zone_url="" if g.get("portal_without_links") else url_for("account.profile"),
             signed_in=signed_in,
             staff=staff,
         )

@@ -284,6 +284,7 @@ def test_account_managers_help_customers_and_admins_help_colleagues(app: Flask, 
     anton = at_the_door(app, cast.anton)
     try_code(anton, give_recovery_codes(app, cast.anton)[0])
     page = f"/staff/factors/{id_of(app, cast.alice)}/reset"
+    assert text_of(anton.get("/staff/customers/")).count("Reset second factors") == 1
     assert "Find out first" in text_of(anton.get(page))
     assert not enters(app, cast.alice)
     assert send(anton, page).location == "/staff/customers/?q=alice@logistics.example.org"
