@@ -1,9 +1,11 @@
 """One mail per item and hour: the first news at once, the rest together when the hour is over, and to each what is for them."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from portal.account.models import User
 from portal.database import db, transaction
@@ -136,3 +138,39 @@ def test_nobody_is_mailed_about_what_they_did_themselves(cast: Cast) -> None:
         followers.start(item_id, person(cast.petra).id, now=NOW)
     answer(item_id, Status.PLANNED)
     assert [mail.to for mail in deliver()] == [cast.alice]
+
+
+def test_two_who_tell_of_one_item_at_the_same_moment_make_one_mail(app: Flask, cast: Cast) -> None:
+    """Workers whose hour is over, and people who comment, all at once: the row they lock decides who mails."""
+    item_id = write(cast.alice)
+    answer(item_id, Status.PLANNED)
+    deliver()
+    answer(item_id, Status.PLANNED, version="15.4", now=NOW + MINUTE)
+    later, start, failures = NOW + HOUR, threading.Barrier(8), []
+
+    def press(number: int) -> None:
+        with app.app_context():
+            try:
+                start.wait(10)
+                if number % 2:
+                    comment(cast.carol, item_id, f"Comment {number}", now=later)
+                else:
+                    send_due(later)
+            except Exception as error:
+                failures.append(error)
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=press, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    db.session.rollback()
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Notice)) == 2
+    send_due(later + HOUR)
+    texts = "".join(mail.text for mail in deliver(later + HOUR))
+    # Alone in its mail, the status stands in the headline: "Your idea is planned for 15.4".
+    said = ("lanned for 15.4", *(f"Comment {number}" for number in (1, 3, 5, 7)))
+    assert [words for words in said if words.lower() not in texts.lower()] == []
