@@ -3,8 +3,9 @@
 The browser keeps the tokens of its drafts in one cookie. What a draft says is shown to its author alone, and sent by nobody else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Self
 
 from flask import flash, redirect, request, url_for
@@ -19,6 +20,7 @@ from portal.account.models import User
 from portal.account.session_cookie import current_token
 from portal.config import current_settings
 from portal.database import transaction
+from portal.errors import Busy
 from portal.extensions import limiter
 from portal.feedback import attachments, drafts, uploads
 from portal.feedback.attachments import Arrived, Limits
@@ -130,12 +132,20 @@ class Desk:
         return cls(purpose, item_id, token if draft else None, draft, kept, received.files[:room], problems)
 
     def keep(self, person: User, received: Received, names: Sequence[str]) -> None:
-        """Put the files that came into a draft, since the form comes back and cannot bring them again."""
+        """Put the files that came into a draft, since the form comes back and cannot bring them again.
+
+        While the database does not answer, the text still comes back, without them.
+        """
         if not self.files and self.draft is None:
             return
-        now = clock.now()
+        try:
+            self._keep(person, received.text(*names), clock.now())
+        except Busy:
+            flash("The files could not be kept. Attach them again.", "error")
+
+    def _keep(self, person: User, fields: Mapping[str, str], now: datetime) -> None:
         with transaction():
-            self.token, self.draft = drafts.keep(self.purpose, self.item_id, received.text(*names), person.id, now=now, token=self.token)
+            self.token, self.draft = drafts.keep(self.purpose, self.item_id, fields, person.id, now=now, token=self.token)
             drafts.leave_out(self.draft, self.kept)
             attachments.add(self.files, person, draft_id=self.draft.id, now=now)
         self.files = []

@@ -10,7 +10,7 @@ from portal import audit, clock
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict
-from portal.feedback import access, behalf, cases, inbox, tags, triage, writing
+from portal.feedback import access, attachments, behalf, cases, edits, inbox, tags, triage, writing
 from portal.feedback.forms import AnswerForm, NoteForm, read_choice, save
 from portal.feedback.inbox import InboxFilter, Sort, View
 from portal.feedback.models import ItemKind, Status
@@ -132,6 +132,8 @@ def show(
         me=person,
         look_alikes=cases.look_alikes(case, access.viewer_of(person, now), now=now),
         people=triage.product_staff(),
+        files=attachments.shown_to(access.viewer_of(person, now), [item_id, *(one.item.id for one in case.merged)]),
+        edited=edits.latest(item_id),
         tags=tags.all_tags(),
         answer_form=answer_form,
         note_form=note_form or NoteForm(formdata=None),

