@@ -329,6 +329,8 @@ class Settings:
             relay.port  # noqa: B018 - reading it checks it
         except ValueError:
             raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
+        if relay.scheme == "smtp" and relay.username and relay.hostname not in LOOPBACK:
+            raise ConfigurationError("SMTP_URL would send its password unencrypted. Use smtp+starttls:// or smtps:// with a log-in.")
         if not all(HOST.fullmatch(host) for host in self.trusted_hosts.split()):
             raise ConfigurationError("TRUSTED_HOSTS must be host names with spaces between, such as portal.example.org; without port or *.")
         self._check_renewal_url()

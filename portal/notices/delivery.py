@@ -72,8 +72,13 @@ def deliver_due(
     Any number of threads and processes may run this at once. Raises Busy when the database does not answer; then what was
     claimed comes back when the lease runs out.
     """
-    if not outbox.any_due(now()):
+    try:
+        is_due = outbox.any_due(now())
+    except NO_ANSWER as error:
+        raise Busy("The database did not answer, so no mail was sent.") from error
+    finally:
         release_connection()
+    if not is_due:
         return Run()
     with transaction():
         outbox.free_expired_leases(now())

@@ -10,6 +10,7 @@ from tests.conftest import sqlalchemy_address
 
 READ = ["contract", "list"]
 WRITE = ["product", "create", "macro-studio", "--name", "Macro Studio"]
+DELIVER = ["notices", "drain"]
 
 
 def run(arguments: list[str], **environment: str) -> Result:
@@ -24,7 +25,7 @@ def refused(result: Result) -> str:
     return result.stderr
 
 
-@pytest.mark.parametrize("arguments", [READ, WRITE])
+@pytest.mark.parametrize("arguments", [READ, WRITE, DELIVER])
 def test_a_database_that_is_away_is_said_in_one_line(arguments: list[str], tmp_path: Path) -> None:
     result = run(arguments, DATA_DIR=str(tmp_path), DATABASE_URL="postgresql+psycopg://portal@127.0.0.1:1/portal")
     assert "The database cannot be used" in refused(result)
@@ -38,7 +39,7 @@ def without_tables(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return sqlalchemy_address(request.getfixturevalue("postgres").replace("/portal_template?", "/postgres?"))
 
 
-@pytest.mark.parametrize("arguments", [READ, WRITE])
+@pytest.mark.parametrize("arguments", [READ, WRITE, DELIVER])
 def test_a_database_without_tables_names_the_command_that_makes_them(arguments: list[str], tmp_path: Path, without_tables: str) -> None:
     result = run(arguments, DATA_DIR=str(tmp_path), DATABASE_URL=without_tables)
     assert "portal db upgrade" in refused(result)

@@ -50,6 +50,7 @@ def test_the_example_file_lists_exactly_the_settings() -> None:
         ({"MAX_DOWNLOADS_PER_PERSON": "0"}, "MAX_DOWNLOADS_PER_PERSON"),
         ({"SMTP_TIMEOUT": "0"}, "SMTP_TIMEOUT"),
         ({"SMTP_URL": "smtp://mail.example.org:smtp"}, "SMTP_URL"),
+        ({"SMTP_URL": "smtp://user:password@mail.example.org"}, "SMTP_URL"),
         ({"PROXY_HOPS": "-1"}, "PROXY_HOPS"),
         ({"SIGN_IN_LIMIT": "a few"}, "SIGN_IN_LIMIT"),
         ({"TOKEN_LIMIT": "a few"}, "TOKEN_LIMIT"),
