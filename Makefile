@@ -35,6 +35,7 @@ test: $(DEV_STAMP)
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive portal migrations wsgi.py
 
 types: $(DEV_STAMP)
 	$(BIN)/mypy

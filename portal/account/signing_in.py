@@ -199,11 +199,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     user_logged_in.connect(_after_sign_in, app)
 
 
-def flask_config(settings: Settings) -> dict[str, object]:
+def flask_config(settings: Settings) -> dict[str, object]:  # nosec B105 # the name of a hash
     """Translate our settings into Flask-Security's."""
     return {
         "SECURITY_PASSWORD_SALT": settings.secret_key,
-        "SECURITY_PASSWORD_HASH": "argon2",
+        "SECURITY_PASSWORD_HASH": "argon2",  # nosec B105 # the name of a hash
         # OWASP Password Storage Cheat Sheet: 19 MiB, 2 rounds, 1 lane. Many people can sign in side by side on a small machine.
         "SECURITY_PASSWORD_HASH_PASSLIB_OPTIONS": {
             "argon2__memory_cost": 19_456, "argon2__rounds": 2, "argon2__parallelism": 1,

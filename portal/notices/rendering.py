@@ -308,7 +308,7 @@ class Renderer:
                 log.exception("a block of notice %s failed", self.notice.id)
                 return None
             end = {"subject": "", "text": "\n\n", "html": "\n"}[part] if text else ""
-            rendered[part] = Markup(text + end) if part == "html" else text + end  # noqa: S704 - the template has escaped it
+            rendered[part] = Markup(text + end) if part == "html" else text + end  # nosec B704 # noqa: S704 - the template has escaped it
         return rendered
 
 

@@ -262,7 +262,7 @@ def _still_open(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Map
     held_up = suppression.suppressed(delivery.address for delivery in deliveries) if notice.context.get("by_vendor") else {}
     refused: dict[int, str] = {}
     for delivery in deliveries:
-        row = requests.get(delivery.user_id)
+        row = requests.get(delivery.user_id)  # nosec B113 # a dictionary
         open_ = row is not None and row.confirmed_at is None and row.expires_at > now
         if row is None or not open_ or delivery.user_id not in active or (row.product_id is not None and not row.topics):
             refused[delivery.id] = NOT_OPEN

@@ -141,7 +141,7 @@ def retry_delay(attempts: int, longest: timedelta = LONGEST_DELAY) -> timedelta:
     """
     doublings = min(attempts - 1, 20)
     grown = min(FIRST_DELAY * (1 << doublings), longest)
-    return grown * random.uniform(0.75, 1.25)  # noqa: S311 - a spread, not a secret
+    return grown * random.uniform(0.75, 1.25)  # nosec B311 # noqa: S311 - a spread, not a secret
 
 
 def _cut(text: str | None, length: int) -> str | None:

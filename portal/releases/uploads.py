@@ -23,7 +23,7 @@ from portal.web.formatting import file_size
 FORM_OVERHEAD = 64 * 1024
 # What the parser may hold at a time: the typed fields, but also what it has read of a file and not yet written, two blocks of 64 KB.
 PARSER_MEMORY = 1_000_000
-_TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the name of a header
+_TOKEN_HEADER = "X-CSRFToken"  # nosec B105 # noqa: S105 - the name of a header
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         return found
 
     def _time(machine: str, text: str) -> Markup:
-        return Markup(f'<time datetime="{machine}">{text}</time>')  # noqa: S704 - digits and the names of months
+        return Markup(f'<time datetime="{machine}">{text}</time>')  # nosec B704 # noqa: S704 - digits and the names of months
 
     def show_date(value: date | datetime) -> Markup:
         if isinstance(value, datetime):
