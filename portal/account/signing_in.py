@@ -199,7 +199,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     user_logged_in.connect(_after_sign_in, app)
 
 
-def flask_config(settings: Settings) -> dict[str, object]:  # nosec B105 # the name of a hash
+def flask_config(settings: Settings) -> dict[str, object]:
     """Translate our settings into Flask-Security's."""
     return {
         "SECURITY_PASSWORD_SALT": settings.secret_key,
