@@ -245,6 +245,7 @@ def test_an_invitation_accepted_twenty_times_makes_one_account_with_the_first_pa
         assert set(statuses) <= {302, 410, 200}
         with app.app_context():
             person = db.session.scalars(sa.select(User).where(User.email == email)).one()
+            assert person.password is not None
             assert verify_password(f"quiet lamp over the river {statuses.index(302):02}", person.password)
             assert db.session.scalar(sa.select(sa.func.count()).where(UserSession.user_id == person.id)) == 1
             assert events(number, "contact.accepted") == 1
@@ -302,7 +303,7 @@ def test_both_processes_see_a_contract_begin_and_end_at_the_same_instant(stage: 
     assert set(expected.values()) > {"active"}
     for port in stage.ports:
         client = stage.manager.twin(port)
-        found = {}
+        found: dict[str, str] = {}
         for state in ("active", "upcoming", "expired"):
             page = client.ask("GET", f"/staff/contracts/?q=Z-&state={state}")[1]
             found |= dict.fromkeys(re.findall(r'href="/staff/contracts/(Z-[^/"]+)/"', page), state)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from portal.account import contacts, contracts, past
 from portal.account.entitlements import Benefit, Reason, decide
-from portal.account.models import Contract
+from portal.account.models import Contact, Contract
 from portal.clock import civil_date
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid
@@ -136,5 +136,5 @@ def test_the_record_says_what_was_decided_at_the_time(cast: Cast, steps: list[tu
 
 def contracts_people(contract: Contract) -> list[str]:
     """Everybody who ever held a seat of the contract."""
-    rows = db.session.query(contacts.Contact).filter_by(contract_id=contract.id)
+    rows = db.session.query(Contact).filter_by(contract_id=contract.id)
     return sorted({contact.user.email for contact in rows})
