@@ -280,7 +280,7 @@ def fill(model: type[Any], rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _default(column: sa.Column[Any]) -> Any:
-    return column.default.arg if column.default is not None and column.default.is_scalar else None
+    return column.default.arg if isinstance(column.default, sa.ColumnDefault) and column.default.is_scalar else None
 
 
 def _let_the_database_rest() -> None:
@@ -289,7 +289,7 @@ def _let_the_database_rest() -> None:
         if connection.dialect.name != "postgresql":
             return
         for model in (Organization, User, Contract, Term, Contact, Item, Comment, Vote):
-            table = model.__table__.name
+            table = model.__tablename__
             connection.execute(sa.text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))"))
         connection.commit()
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -112,12 +112,8 @@ def _create_search() -> None:
 def _row(item_id: int, product_id: int, title: str, body: str, *, postgresql: bool) -> dict[str, object]:
     if not postgresql:
         return {"id": item_id, "product": f"p{product_id}", "title": " ".join(_words(title)), "body": " ".join(_words(body))}
-    weights: dict[str, str] = {}
-    for weight, text in (("A", title), ("B", body)):
-        for word in _words(text):
-            weights.setdefault(word, weight)
-    lexemes = " ".join(f"'{word}':1{weight}" for word, weight in weights.items())
-    return {"id": item_id, "words": f"{lexemes} 'p{product_id}':2C"}
+    words = dict.fromkeys([*_words(title), *_words(body)])
+    return {"id": item_id, "words": " ".join([*(f"'{word}'" for word in words), f"'#{product_id}'"])}
 
 
 def _words(text: str) -> list[str]:

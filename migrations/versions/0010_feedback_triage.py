@@ -74,7 +74,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_feedback_items_counts",
         "feedback_items",
-        ["product_id", "status", "kind", "visibility", "merged_into_id", "organization_id", "release_id"],
+        ["product_id", "status", "kind", "visibility", "merged_into_id", "organization_id", "release_id", "responded_at"],
     )
     op.create_index("ix_feedback_items_waiting", "feedback_items", ["status", "responded_at", "merged_into_id", "created_at"])
     op.add_column("feedback_votes", sa.Column("words", sa.String(length=500), nullable=True))

@@ -11,7 +11,7 @@ from portal.database import db
 from portal.feedback import paging, search, votes
 from portal.feedback.access import Viewer, show_status, status_shown_to, visible_to
 from portal.feedback.loop_models import Link
-from portal.feedback.models import Comment, Item, ItemKind, Status, StatusChange
+from portal.feedback.models import Comment, Item, ItemKind, Status, StatusChange, Vote
 from portal.releases.models import Channel, Release, ReleaseState
 
 
@@ -58,19 +58,36 @@ class Row:
     ours: bool
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many items stand where. With `more`, a search found too many for all of them to be counted: there are at least so many."""
+
+    by_status: dict[Status, int]
+    more: bool
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_status.values())
+
+
+def _found(viewer: Viewer, wanted: Filter) -> search.Found | None:
+    if wanted.product_id is not None:
+        return search.find(wanted.search, [wanted.product_id])
+    return search.find(wanted.search, None if viewer.staff else [*viewer.contracts, *viewer.lapses])
+
+
 def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
-    products = [wanted.product_id] if wanted.product_id is not None else None if viewer.staff else [*viewer.contracts, *viewer.lapses]
-    conditions = [visible_to(viewer), *search.matches(wanted.search, products)]
+    conditions = [visible_to(viewer)]
     if wanted.product_id is not None:
         conditions.append(Item.product_id == wanted.product_id)
     if wanted.kind is not None:
         conditions.append(Item.kind == wanted.kind)
     if wanted.scope is Scope.MINE:
-        conditions.append(Item.author_id == viewer.person.id)
+        conditions.append(_few(Item.author_id == viewer.person.id))
     elif wanted.scope is Scope.ORGANIZATION:
-        conditions.append(Item.organization_id == viewer.organization_id)
+        conditions.append(_few(Item.organization_id == viewer.organization_id))
     elif wanted.scope is Scope.VOTED:
-        conditions.append(votes.of_ours(viewer))
+        conditions.append(votes.with_ours(viewer))
     if wanted.beta:
         conditions.append(_in_beta(viewer, wanted.beta))
     if wanted.sort is Sort.ANSWERED:
@@ -78,6 +95,11 @@ def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa
     if with_status and wanted.status is not None:
         conditions.append(status_shown_to(viewer) == wanted.status)
     return conditions
+
+
+def _few(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """A condition that few items meet, for lists to start from them. By itself SQLite might start from the items of a product."""
+    return Item.id.in_(sa.select(Item.id).where(condition).correlate(None))
 
 
 def betas_of(viewer: Viewer, *, limit: int = 60) -> list[Release]:
@@ -125,9 +147,11 @@ def comment_count() -> sa.ColumnElement[int]:
 
 def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: datetime, size: int = paging.PAGE_SIZE) -> paging.Page:
     """Return a page of Rows: the items visible to the viewer that `wanted` describes."""
-    statement = sa.select(Item, votes.count_of_item(now), comment_count(), votes.is_ours(viewer)).where(
-        *_conditions(viewer, wanted, with_status=True)
-    )
+    conditions = _conditions(viewer, wanted, with_status=True)
+    found = _found(viewer, wanted)
+    if found is not None:
+        conditions.append(found.condition)
+    statement = sa.select(Item, votes.count_of_item(now), comment_count(), votes.is_ours(viewer)).where(*conditions)
     page = paging.fetch(statement, sort_keys(wanted.sort, now), place, size)
     rows = [
         Row(
@@ -142,15 +166,18 @@ def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: date
     return paging.Page(rows, page.newer, page.older)
 
 
-def count_by_status(viewer: Viewer, wanted: Filter) -> dict[Status, int]:
+def count_by_status(viewer: Viewer, wanted: Filter) -> Counts:
     """Return how many visible items stand where, under all filters but that of the status."""
-    status = status_shown_to(viewer)
-    rows = db.session.execute(
-        sa.select(status, sa.func.count()).select_from(Item).where(*_conditions(viewer, wanted, with_status=False)).group_by(status)
-    )
-    return {Status(value): count for value, count in rows}
+    status, conditions = status_shown_to(viewer), _conditions(viewer, wanted, with_status=False)
+    found = _found(viewer, wanted)
+    if found is not None:
+        conditions.append(found.sample)
+    rows = db.session.execute(sa.select(status, sa.func.count()).select_from(Item).where(*conditions).group_by(status))
+    return Counts({Status(value): count for value, count in rows}, more=found is not None and found.many)
 
 
 def count_our_votes(viewer: Viewer) -> int:
     """Return for how many items the viewer's contract votes."""
-    return db.session.scalar(sa.select(sa.func.count()).select_from(Item).where(visible_to(viewer), votes.of_ours(viewer))) or 0
+    seen = sa.exists().where(Item.id == Vote.item_id, visible_to(viewer)).correlate(Vote)
+    ours = sa.select(sa.func.count()).select_from(Vote).where(votes.is_of(viewer), seen)
+    return db.session.scalar(ours) or 0

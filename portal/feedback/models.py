@@ -119,6 +119,7 @@ class Item(Base):
             "merged_into_id",
             "organization_id",
             "release_id",
+            "responded_at",
         ),
         sa.Index("ix_feedback_items_waiting", "status", "responded_at", "merged_into_id", "created_at"),
         # Of nearly all items these are NULL: an index of those would be taken for one that tells them apart.

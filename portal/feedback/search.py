@@ -4,12 +4,13 @@ What people type is never a query language: it is taken apart into words here, i
 operators and wildcards separate words and do nothing else. Each word of three letters and more also finds longer ones that
 begin with it, numbers only themselves; there is no stemming, since feedback comes in many languages.
 
-`feedback_search` holds, for each item, the words of its title, the words of its body, and its product as a word of its own kind,
-so that a search in one product reads no other's. It is no model: one database has it as a virtual table, the other as a table.
-It follows each Item that the session writes, deletes included (the listeners at the end of this module), in the same
-transaction. Whoever changes the text of items by a bulk statement calls `reindex` after it.
+`feedback_search` holds, for each item, the words of its title and body, and its product as a word of its own kind, so that a
+search in one product reads no other's. It is no model: one database has it as a virtual table, the other as a table. It follows
+each Item that the session writes, deletes included (the listeners at the end of this module), in the same transaction. Whoever
+changes the text of items by a bulk statement calls `reindex` after it.
 """
 
+import json
 import math
 import re
 import unicodedata
@@ -31,7 +32,9 @@ TEXT_LIMIT = 200  # characters of a search that are read
 WORDS_LIMIT = 8  # words of a search that are looked for; the rest would not narrow it further
 WORD_LENGTH = 40  # of a word, in letters; longer ones (keys, encoded files) count by their beginning
 PREFIX_LENGTH = 3  # from here on a word finds those that begin with it
+MANY = 2_000  # items that are too many to be sorted for one page of them
 SIMILAR_READ = 200  # items looked at for each word, the newest first, to find the most similar ones
+SIMILAR_RANKED = 40  # of those, how many are read
 
 # Letters and digits of any script. Scripts without spaces between words are read letter by letter.
 _WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+")
@@ -71,20 +74,65 @@ def words_searched(text: str) -> list[str]:
     return list(dict.fromkeys(words_of(text[:TEXT_LIMIT])))[:WORDS_LIMIT]
 
 
-def matches(search: str, product_ids: Collection[int] | None = None) -> list[sa.ColumnElement[bool]]:
-    """Conditions on an Item for a search: each word stands in its title or body. `product_ids` narrows it to their items.
+@dataclass(frozen=True)
+class Found:
+    """What a search finds: few items, whose ids are known, or MANY and more, of which nobody wants to hear all at once."""
 
-    A search without any letter or digit finds nothing; an empty one asks for nothing.
+    query: str
+    ids: list[int]
+
+    @property
+    def many(self) -> bool:
+        return len(self.ids) == MANY
+
+    @property
+    def condition(self) -> sa.ColumnElement[bool]:
+        """Whether an Item is found. A list starts from few items; of many, each is asked while the list goes on in its order."""
+        if not self.many:
+            return _is_one_of(self.ids)
+        # PostgreSQL knows how common words are. SQLite does not, and would sort all that were found, but for the sum.
+        return (Item.id if _is_postgresql() else Item.id + 0).in_(_found(self.query))
+
+    @property
+    def sample(self) -> sa.ColumnElement[bool]:
+        """Whether an Item is found, and of MANY and more, among the newest MANY: to be counted."""
+        return Item.id.in_(_newest(self.query, MANY)) if self.many else _is_one_of(self.ids)
+
+
+def find(search: str, product_ids: Collection[int] | None = None) -> Found | None:
+    """Look for items whose title or body holds each word of a search; None for an empty one, which asks for nothing.
+
+    A search without any letter or digit finds nothing. With `product_ids`, only items of these products are looked for.
     """
     if not search.strip():
-        return []
+        return None
     words = words_searched(search)
-    return [Item.id.in_(_found(_query(words, product_ids)))] if words else [sa.false()]
+    if not words:
+        return Found("", [])
+    query = _query(words, product_ids)
+    return Found(query, list(db.session.scalars(_found(query).limit(MANY))))
+
+
+def matches(search: str, product_ids: Collection[int] | None = None) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on an Item for a search, for lists."""
+    found = find(search, product_ids)
+    return [found.condition] if found is not None else []
+
+
+def _is_one_of(ids: list[int]) -> sa.ColumnElement[bool]:
+    """One value for all of them, however many: so the statement stays the same."""
+    if _is_postgresql():
+        return Item.id == sa.any_(sa.literal(ids, sa.ARRAY(sa.Integer)))
+    return Item.id.in_(sa.select(sa.func.json_each(json.dumps(ids)).table_valued("value").c.value))
 
 
 def _found(query: str) -> sa.Select[int]:
     """Select the ids of the items for which a query holds."""
     return sa.select(_id()).where(_holds(query))
+
+
+def _newest(query: str, limit: int) -> sa.Select[int]:
+    return _found(query).order_by(_id().desc()).limit(limit)
 
 
 def _id() -> Any:
@@ -100,8 +148,8 @@ def _holds(query: str) -> sa.ColumnElement[bool]:
 def _query(words: Iterable[str], product_ids: Collection[int] | None = None) -> str:
     """Write the query of the database in use. `words` hold letters and digits alone, so they need no escaping."""
     if _is_postgresql():
-        terms = [f"'{word}':{'*' if _begins(word) else ''}AB" for word in words]
-        scope = [f"'p{product_id}':C" for product_id in product_ids or ()]
+        terms = [f"'{word}'{':*' if _begins(word) else ''}" for word in words]
+        scope = [f"'#{product_id}'" for product_id in product_ids or ()]
         return " & ".join(terms + ([f"({' | '.join(scope)})"] if scope else []))
     terms = [f'"{word}"{" *" if _begins(word) else ""}' for word in words]
     query = f"{{title body}} : ({' AND '.join(terms)})"
@@ -130,7 +178,7 @@ def similar(viewer: Viewer, product_id: int, text: str, *, limit: int = 5, now: 
     scores = _score(found)
     if not scores:
         return []
-    ids = sorted(scores, key=lambda item_id: (-scores[item_id], -item_id))[:SIMILAR_READ]
+    ids = sorted(scores, key=lambda item_id: (-scores[item_id], -item_id))[:SIMILAR_RANKED]
     rows = db.session.execute(
         sa.select(Item, votes.count_of_item(now), votes.is_ours(viewer)).where(
             Item.id.in_(ids), Item.product_id == product_id, visible_to(viewer)
@@ -149,8 +197,8 @@ def _newest_with(words: Sequence[str], product_id: int) -> dict[str, list[int]]:
     queries = {"": _query(words, [product_id]), **{word: _query([word], [product_id]) for word in words}}
     parts = []
     for number, query in enumerate(queries.values()):
-        newest = sa.select(_id().label("id")).where(_holds(query)).order_by(_id().desc()).limit(SIMILAR_READ).subquery()
-        parts.append(sa.select(sa.literal(number), newest.c.id))
+        newest = _newest(query, SIMILAR_READ).subquery()
+        parts.append(sa.select(sa.literal(number), *newest.c))
     found: dict[str, list[int]] = {word: [] for word in queries}
     names = list(queries)
     for number, item_id in db.session.execute(sa.union_all(*parts)):
@@ -211,16 +259,9 @@ def unindex(connection: sa.Connection, item_ids: Collection[int]) -> None:
 
 
 def _lexemes(product_id: int, title: str, body: str) -> str:
-    """Write a tsvector: words of the title weigh A, of the body B, and the product is a word of weight C.
-
-    Places are of no interest here, but a weight needs one, and one place has one weight: a word may be named like a product.
-    """
-    weights: dict[str, str] = {}
-    for weight, words in (("A", words_of(title)), ("B", words_of(body))):
-        for word in words:
-            weights.setdefault(word, weight)
-    lexemes = [f"'{word}':1{weight}" for word, weight in weights.items()]
-    return " ".join([*lexemes, f"'p{product_id}':2C"])
+    """Write a tsvector: the words, and the product as one that no text holds. Neither places nor weights, which no search asks for."""
+    words = dict.fromkeys([*words_of(title), *words_of(body)])
+    return " ".join([*(f"'{word}'" for word in words), f"'#{product_id}'"])
 
 
 @event.listens_for(Item, "after_insert")

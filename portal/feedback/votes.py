@@ -61,13 +61,17 @@ def count_of_item(now: datetime) -> sa.ColumnElement[int]:
 
 def is_ours(viewer: Viewer) -> sa.ColumnElement[bool]:
     """Whether the viewer's contract votes for an Item, as a column."""
-    ours = sa.exists().where(Vote.item_id == Item.id, Vote.withdrawn_at.is_(None), Vote.contract_id.in_(viewer.contracts.values()))
-    return ours.correlate(Item)
+    return sa.exists().where(Vote.item_id == Item.id, is_of(viewer)).correlate(Item)
 
 
-def of_ours(viewer: Viewer) -> sa.ColumnElement[bool]:
-    """The same as a condition that is found from the votes of the viewer's contracts, which are few, not from all items."""
-    return Item.id.in_(sa.select(Vote.item_id).where(Vote.withdrawn_at.is_(None), Vote.contract_id.in_(viewer.contracts.values())))
+def is_of(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """Whether a Vote is a live one of the viewer's contract."""
+    return sa.and_(Vote.withdrawn_at.is_(None), Vote.contract_id.in_(viewer.contracts.values()))
+
+
+def with_ours(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """Whether the viewer's contract votes for an Item, as a condition: found from its votes, which are few, not from all items."""
+    return Item.id.in_(sa.select(Vote.item_id).where(is_of(viewer)))
 
 
 def of_organization(viewer: Viewer, item_id: int) -> list[Vote]:
