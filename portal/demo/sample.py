@@ -22,11 +22,24 @@ from portal.beta import terms
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.demo.private import write_private
-from portal.demo.texts import ANNOUNCEMENT, BETA_TERMS, FEEDBACK, FORM_FILLER, MACRO_STUDIO, SampleItem, SampleRelease
+from portal.demo.texts import (
+    ANNOUNCEMENT,
+    BETA_TERMS,
+    CALL,
+    FEEDBACK,
+    FORM_FILLER,
+    MACRO_STUDIO,
+    MERGED,
+    TAGS,
+    VERDICTS,
+    SampleItem,
+    SampleRelease,
+)
 from portal.errors import PortalError
-from portal.feedback import attachments, edits, triage, votes, writing
+from portal.feedback import attachments, behalf, edits, merging, tags, triage, verdicts, votes, writing
 from portal.feedback.access import viewer_of
-from portal.feedback.models import Item, ItemKind, Severity, Status, Visibility
+from portal.feedback.loop_models import Answer
+from portal.feedback.models import CallChannel, Item, ItemKind, Severity, Status, Visibility
 from portal.notices import announcements
 from portal.products.catalog import create_product
 from portal.products.models import Product
@@ -120,6 +133,8 @@ class Vendor:
             self._accept_terms(self.people[role], studio)
         for item in FEEDBACK:
             self._tell(studio, item)
+        self._sort()
+        self._judge(studio)
         advice = announcements.Words(studio.id, *ANNOUNCEMENT, audience="seats", topic=None)
         announcements.create(advice, actor=self.people["publisher"], now=self.ago(1))
         reminders.send_due(self.now)
@@ -235,6 +250,27 @@ class Vendor:
             later = when + timedelta(hours=1)
             viewer = viewer_of(self.people[sample.author], later)
             edits.edit(viewer, item.id, title=sample.title, body=sample.body, number=1, now=later)
+
+    def _judge(self, product: Product) -> None:
+        """Say of the current beta what its testers say."""
+        for number, (item_id, version, role, answer, words) in enumerate(VERDICTS, 1):
+            when, release_id = self.ago(number), self._release_id(product, version)
+            assert release_id is not None
+            verdicts.give(
+                viewer_of(self.people[role], when), item_id, release_id, answer=Answer(answer), words=words, now=when
+            )  # fmt: skip
+
+    def _sort(self) -> None:
+        """Do what the product team does with what was written: tag it, give it to somebody, merge it, note a caller's vote."""
+        actor, when = self.people["product"], self.ago(1)
+        for item_id, names in TAGS.items():
+            for name in names:
+                tags.add_tag(item_id, name, actor=actor, now=when)
+        triage.assign(1, actor.id, seen=None, actor=actor, now=when)
+        item, target = (db.session.get_one(Item, item_id) for item_id in MERGED)
+        merging.merge(item.id, target.id, revisions=(item.revision, target.revision), actor=actor, now=when)
+        item_id, number, words = CALL
+        behalf.note_vote(item_id, number, channel=CallChannel.PHONE, words=words, actor=actor, now=when)
 
     def _comment(self, item: Item, role: str, text: str, when: datetime) -> None:
         if role in STAFF_ROLES:

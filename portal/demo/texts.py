@@ -183,7 +183,20 @@ FEEDBACK = (
         "colleague", "Our naming scheme in the macro list", "Could the list show the first two parts of our names as folders?", 15,
         kind="question", private=True,
     ),
+    SampleItem(
+        "freight", "Web hook when a scheduled macro fails", "Our ticket system could take it from there.", 20,
+        comments=(("freight", "JSON with the macro's name would do."),),
+    ),
 )  # fmt: skip
+# How the product team sorted that: tags by item, item and the one it was merged into, and a vote noted for a caller.
+TAGS = {1: ("Database", "Recorder"), 3: ("Alerts", "Scheduler"), 4: ("Scheduler",), 6: ("Compare",)}
+MERGED = (8, 3)
+CALL = (6, "NW-1988", "Dispatch called: they see it after each rename.")
+# What testers say of an item in a beta: item, version, who, verdict, words.
+VERDICTS = (
+    (1, "15.3b2", "foods", "yes", "An hour's pause over lunch, and it went on where it stood."),
+    (1, "15.3b2", "freight", "partly", "The connection stays, but a transaction that was open is rolled back without a message."),
+)
 
 # A draft that nobody has sent yet: subject and text.
 ANNOUNCEMENT = (

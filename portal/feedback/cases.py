@@ -19,6 +19,8 @@ from portal.feedback.models import Comment, Item, NotAlike, StatusChange, Vote
 VOTERS_SHOWN = 100
 COMMENTS_SHOWN = 200
 LOOK_ALIKES = 3
+# Shorter words of a title (a, when, from) stand in most items, and make none like another.
+TELLING_LETTERS = 4
 
 # Currency -> cents a year.
 Value = dict[str, int]
@@ -72,8 +74,8 @@ class Case:
 
     @property
     def names(self) -> dict[int, str]:
-        """What to call each merged item in a sentence."""
-        return {one.item.id: merging.name(one.item) for one in self.merged}
+        """What to call each merged item within a sentence."""
+        return {one.item.id: f"{one.item.kind.value} {one.item.id}" for one in self.merged}
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def look_alikes(case: Case, staff: Viewer, *, now: datetime) -> list[LookAlike]:
     if item.merged_into_id is not None:
         return []
     known = _not_alike(item.id) | {item.id}
-    found = search.similar(staff, item.product_id, item.title, limit=LOOK_ALIKES + len(known), now=now)
+    telling = " ".join(word for word in search.words_of(item.title) if len(word) >= TELLING_LETTERS)
+    found = search.similar(staff, item.product_id, telling or item.title, limit=LOOK_ALIKES + len(known), now=now)
     others = [similar.item for similar in found if similar.item.id not in known][:LOOK_ALIKES]
     sums = merging.sums(item.id, [other.id for other in others], now)
     return [LookAlike(other, sums[other.id]) for other in others]

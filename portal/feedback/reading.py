@@ -49,8 +49,8 @@ class Reading:
 
     @property
     def names(self) -> dict[int, str]:
-        """What to call each merged item in a sentence."""
-        return {one.item.id: merging.name(one.item) for one in self.merged}
+        """What to call each merged item within a sentence."""
+        return {one.item.id: f"{one.item.kind.value} {one.item.id}" for one in self.merged}
 
 
 def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | None = None) -> Reading:
