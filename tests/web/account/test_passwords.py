@@ -1,11 +1,16 @@
 """Forgotten and changed passwords. Mail asked for inside Flask-Security's views must not get lost."""
 
+import re
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
+from portal.account.models import User
 from portal.database import db
 from portal.notices.models import Delivery, Notice
 from portal.notices.rendering import Renderer, due_of
@@ -110,3 +115,72 @@ def test_a_change_is_told_by_mail(app: Flask, cast: Cast, sign_in: SignIn) -> No
 def test_a_password_may_be_made_of_anything(cast: Cast, sign_in: SignIn, new: str) -> None:
     answer = send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=new, new_password_confirm=new)
     assert answer.status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("new", "text"),
+    [
+        ("a" * 12, "repeats itself"),
+        ("alice@logistics.example.org", "your name, your address"),
+        ("Example Logistics 1", "your organisation or our product"),
+        ("MacroStudio2026", "easy to guess"),
+        ("password1234", "tried first"),
+        ("x" * 129, "128 at most"),
+    ],
+)
+def test_a_password_that_is_easy_to_guess_is_refused_with_the_reason(cast: Cast, sign_in: SignIn, new: str, text: str) -> None:
+    answer = send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=new, new_password_confirm=new)
+    assert answer.status_code == 200
+    assert text in text_of(answer)
+
+
+def test_a_password_counts_as_it_was_typed_to_its_last_character(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    long = " Wandering oboe LAMPSHADE " + "zq vexum ply, " * 7
+    assert 64 < len(long) <= 128
+    send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=long, new_password_confirm=long)
+    for typed in (long[:-1], long + "x", long.lower(), long.strip()):
+        assert try_password(app.test_client(), cast.alice, typed).status_code == 200
+    assert try_password(app.test_client(), cast.alice, long).status_code == 302
+
+
+def test_a_password_does_not_expire(app: Flask, cast: Cast) -> None:
+    with time_machine.travel(clock.now() + timedelta(days=3_000), tick=True):
+        assert try_password(app.test_client(), cast.alice, PASSWORD).status_code == 302
+
+
+def test_password_fields_are_masked_and_known_to_password_managers(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    alice = sign_in(cast.alice)
+    pages = {
+        "/sign-in": client.get("/sign-in").text,
+        "/account/verify": alice.get("/account/verify").text,
+        "/account/password/change": alice.get("/account/password/change").text,
+        "reset": client.get(ask_for_link(app, cast.alice)).text,
+    }
+    for page, text in pages.items():
+        fields = [field for field in re.findall(r"<input[^>]*>", text) if "password" in field.partition('name="')[2].partition('"')[0]]
+        assert fields, page
+        for field in fields:
+            assert 'type="password"' in field, page
+            assert re.search(r'autocomplete="(current|new)-password"', field), (page, field)
+            assert "onpaste" not in field
+            assert "maxlength" not in field
+
+
+def test_a_link_expires(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    link = ask_for_link(app, cast.alice)
+    with time_machine.travel(clock.now() + timedelta(hours=2, minutes=1), tick=True):
+        assert client.get(link).location == FORGOT
+        assert "has expired" in text_of(client.get(FORGOT))
+        send(client, link, FORGOT, password=NEW, password_confirm=NEW)
+        assert try_password(app.test_client(), cast.alice, NEW).status_code == 200
+
+
+def test_a_newer_password_makes_older_links_worthless(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    link = ask_for_link(app, cast.alice)
+    send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=NEW, new_password_confirm=NEW)
+    assert client.get(link).location == FORGOT
+
+
+def test_a_fresh_portal_knows_nobody(app: Flask) -> None:
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(User)) == 0

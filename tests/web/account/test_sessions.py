@@ -12,7 +12,8 @@ from portal.account import contacts, contracts
 from portal.account.models import UserSession
 from portal.database import db, transaction
 from tests.cast import PASSWORD, Cast
-from tests.web.account.pages import SignIn, send, text_of
+from tests.conftest import csrf_token
+from tests.web.account.pages import SignIn, change_user, send, text_of
 
 
 def copy_of(client: FlaskClient, other: FlaskClient) -> FlaskClient:
@@ -127,3 +128,62 @@ def test_a_forged_cookie_and_one_without_a_session_are_nobody(app: Flask, cast: 
         with client.session_transaction() as cookie:
             cookie.update({**kept, **changes})
         assert not is_in(client)
+
+
+def test_what_was_planted_before_signing_in_is_worth_nothing_after_it(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    """Session fixation, and a form's token that somebody else knows."""
+    planted = csrf_token(client.get("/sign-in").text)
+    attacker = copy_of(client, app.test_client())
+    assert send(client, "/sign-in", email=cast.alice, password=PASSWORD).status_code == 302
+    assert is_in(client)
+    assert not is_in(attacker)
+    assert client.post("/account/security/sessions/end-others", data={"csrf_token": planted}).status_code == 400
+
+
+def test_signing_in_again_ends_the_session_before_it(app: Flask, cast: Cast, sign_in: SignIn, client: FlaskClient) -> None:
+    """Another person signs in with the cookie of a session that runs, as on a shared machine."""
+    alice = sign_in(cast.alice)
+    thief = copy_of(alice, client)
+    with alice.session_transaction() as cookie:
+        cookie.pop("_user_id")
+    assert send(alice, "/sign-in", email=cast.bob, password=PASSWORD).status_code == 302
+    assert not is_in(thief)
+
+
+def test_every_page_of_the_signed_in_has_the_way_out(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice, ada, seen = sign_in(cast.alice), sign_in(cast.ada), 0
+    for rule in app.url_map.iter_rules():
+        if "GET" not in (rule.methods or set()) or rule.arguments or rule.endpoint.startswith("health."):
+            continue
+        for client in (alice, ada):
+            answer = client.get(rule.rule)
+            if answer.status_code == 200 and answer.mimetype == "text/html":
+                assert 'action="/sign-out"' in answer.text, rule.rule
+                seen += 1
+    assert seen > 30
+
+
+def test_a_session_lives_no_longer_for_being_used(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice = sign_in(cast.alice)
+    age(app, created_at=clock.now() - timedelta(days=14, minutes=1), last_seen_at=clock.now())
+    assert not is_in(alice)
+    assert not is_in(alice)
+
+
+def test_a_closed_account_ends_all_its_sessions_at_once(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    here, there = sign_in(cast.alice), sign_in(cast.alice)
+    change_user(app, cast.alice, active=False)
+    assert (is_in(here), is_in(there)) == (False, False)
+
+
+def test_each_session_has_a_token_of_its_own_that_stands_nowhere_in_clear(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    tokens = set()
+    for _ in range(5):
+        with sign_in(cast.alice).session_transaction() as cookie:
+            tokens.add(cookie["session"])
+    assert len(tokens) == 5
+    assert all(len(token) == 43 for token in tokens)  # 256 bits
+    with app.app_context():
+        stored = set(db.session.scalars(sa.select(UserSession.token_hash)))
+        db.session.remove()
+    assert not stored & tokens
