@@ -147,7 +147,7 @@ def personal(notice: Notice, delivery: Due, now: datetime) -> Mapping[str, Any]:
     """Return what one person is asked about."""
     release = _release_of(notice)
     items = items_to_ask(release, notice.context["item_ids"], [delivery.user_id], now).get(delivery.user_id, [])
-    return {"items": [{"title": item.title, "noun": item.kind.value, "path": f"/feedback/{item.id}/"} for item in items]}
+    return {"items": [{"title": item.title, "label": f"{item.kind.value} {item.id}", "path": f"/feedback/{item.id}/"} for item in items]}
 
 
 def _release_of(notice: Notice) -> Release:
