@@ -7,7 +7,7 @@ minutes, nor once the password is changed or reset.
 
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, Flask, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, Flask, Response, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue, ResponseValue
 from flask_login import current_user
 from flask_security import UserMixin
@@ -25,7 +25,7 @@ from portal.account.sign_in_forms import note_success
 from portal.account.signing_in import security
 from portal.config import current_settings
 from portal.database import transaction
-from portal.errors import Invalid, PortalError
+from portal.errors import Conflict, Invalid, PortalError
 from portal.web.forms import refuse
 from portal.web.guards import guarded_by, protect, public, signed_in
 from portal.web.redirects import safe_next
@@ -58,6 +58,13 @@ def init_app(app: Flask) -> None:
     security.two_factor_plugins = SecondStep()
     security.login_context_processor(_passkey_on_sign_in_page)
     security.verify_context_processor(_passkey_on_confirm_page)
+
+
+@blueprint.after_request
+def keep_nowhere(response: Response) -> Response:
+    """No cache keeps whose password was right."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def browser_mark() -> str:
@@ -110,7 +117,7 @@ def ask() -> ResponseReturnValue:
         return _page(person, form)
     with transaction():
         way = factors.take_code(person, form.code.data or "", current_settings(), now=clock.now())
-        if way is not None:
+        if way is not None and pending() is not None:  # the password may have been reset since
             return _enter(person, way)
     form.code.data = ""
     if factors_throttle.locked_until(person.id, now=clock.now()) is None:
@@ -130,6 +137,8 @@ def prove() -> ResponseReturnValue:
             with transaction():
                 asked = ceremony(factors_passkeys.SECOND, person)
                 proof = factors_passkeys.prove(form.answer.data or "", asked, current_settings(), now=clock.now())
+                if pending() is None:
+                    raise Conflict(TOO_LATE)
                 factors.note_use(person, Way.PASSKEY, now=clock.now(), label=proof.label)
                 return _enter(person, Way.PASSKEY)
         except PortalError as error:

@@ -173,7 +173,13 @@ def add_passkey(
     if not had.any:
         sessions.end_others(person, session_token, now=now)
     audit.record("passkey.added", subject_type="user", subject_id=person.id, actor=person, now=now, label=key.label)
-    security_mail.tell(person.id, "A passkey was added", f"The passkey “{key.label}” was added to your account.", now=now)
+    security_mail.tell(
+        person.id,
+        "A passkey was added",
+        f"The passkey “{key.label}” was added to your account. It signs in without the password, and a new password does not take it "
+        "away: that is done on the page of password and sessions.",
+        now=now,
+    )
     return [] if had.any else factors_recovery.make(person.id, now=now)
 
 

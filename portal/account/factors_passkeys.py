@@ -198,7 +198,9 @@ def prove(answer: str, ceremony: Ceremony, settings: Settings, *, now: datetime)
     Raises Invalid for an answer of an unknown key, of somebody else's, of another ceremony, or one that was used before.
     """
     given, challenge = _read(answer, ceremony, settings, now)
-    key = db.session.scalar(sa.select(Passkey).where(Passkey.credential_id == str(given.get("id"))))
+    # Under a lock, so that of two answers at once the later one is held against the count of the earlier.
+    found = sa.select(Passkey).where(Passkey.credential_id == str(given.get("id"))).with_for_update(key_share=True)
+    key = db.session.scalar(found)
     if key is None or ceremony.user_id not in (None, key.user_id):
         raise Invalid(REFUSED)
     named = given["response"].get("userHandle")

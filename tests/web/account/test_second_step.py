@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
-from portal.account.models import Authenticator, RecoveryCode, UserSession
+from portal.account import factors
+from portal.account.models import Authenticator, RecoveryCode, User, UserSession
 from portal.config import Settings
 from portal.database import db
 from tests.cast import PASSWORD, Cast
@@ -58,6 +60,7 @@ def test_the_right_password_alone_opens_no_page(app: Flask, cast: Cast) -> None:
 def test_the_code_signs_in_under_a_new_session_and_leads_where_one_wanted_to_go(app: Flask, cast: Cast) -> None:
     secret = give_authenticator(app, cast.alice)
     client = at_the_door(app, cast.alice, next="/account/contracts/?x=1")
+    assert client.get(ASK).headers["Cache-Control"] == "no-store"
     with client.session_transaction() as before:
         assert "session" not in before
         planted = before["csrf_token"]
@@ -187,6 +190,22 @@ def test_a_changed_password_closes_the_door(app: Flask, cast: Cast, sign_in: Sig
         new_password="a quite different harbour 7", new_password_confirm="a quite different harbour 7",
     )  # fmt: skip
     assert client.get(ASK).location == "/sign-in"
+
+
+def test_a_password_reset_while_the_code_is_looked_at_closes_the_door_too(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = give_authenticator(app, cast.alice)
+    client = at_the_door(app, cast.alice)
+    take_code = factors.take_code
+
+    def overtaken(person: User, *arguments: Any, **options: Any) -> Any:
+        way = take_code(person, *arguments, **options)
+        db.session.execute(sa.update(User).where(User.id == person.id).values(fs_uniquifier="another"))
+        return way
+
+    monkeypatch.setattr(factors, "take_code", overtaken)
+    assert try_code(client, code_of(secret)).status_code == 200
+    assert client.get(ASK).location == "/sign-in"
+    assert sessions_begun(app) == 0
 
 
 def test_a_closed_account_is_out(app: Flask, cast: Cast) -> None:
