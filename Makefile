@@ -9,7 +9,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: install run test check lint types layers lock bench bench-sign-in bench-home bench-notices bench-downloads
+.PHONY: install run test check lint types layers lock bench bench-sign-in bench-home bench-notices bench-downloads bench-feedback
 
 install: $(STAMP)
 
@@ -52,7 +52,7 @@ lock:
 	uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-dev.txt
 	uv pip compile --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-bench.txt
 
-bench: bench-home bench-notices bench-downloads
+bench: bench-home bench-notices bench-downloads bench-feedback
 
 bench-home: $(DEV_STAMP)
 	$(BIN)/python -m bench.home
@@ -75,3 +75,7 @@ bench-notices: $(DEV_STAMP) $(BENCH_STAMP)
 bench-downloads: $(DEV_STAMP)
 	tests/install-system-packages
 	$(BIN)/python -m bench.downloads $(if $(QUICK),--quick)
+
+# Small numbers, to see that it runs: make bench-feedback QUICK=1
+bench-feedback: $(DEV_STAMP)
+	$(BIN)/python -m bench.feedback $(if $(QUICK),--quick)

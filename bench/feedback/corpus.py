@@ -36,7 +36,7 @@ AT_ONCE = 2_000
 
 @dataclass(frozen=True)
 class Words:
-    """Words of a search by how many items hold them: every other one, some of a hundred, a handful."""
+    """Words of a search by how many items hold them: nine in ten, one in ten, a handful."""
 
     common: str
     medium: str
@@ -64,28 +64,19 @@ def make(app: Flask, items: int) -> Corpus:
         vocabulary = _vocabulary(dice)
         now = clock.now()
         contracts = _contracts(dice, max(items // ITEMS_PER_CONTRACT, 40), now)
-        titles = _items(dice, vocabulary, items, contracts, now)
-        votes = _votes(dice, items, contracts, now)
+        products = _products(dice, items, always=0)
+        titles = _items(dice, vocabulary, products, contracts, now)
+        votes = _votes(dice, _by_product(products), contracts, now)
         with transaction():
             tallies.rebuild(now)
         db.session.remove()
         _let_the_database_rest()
         corpus = Corpus(
             "subscriber@example.org", "lapsed@example.org", "staff@example.org",
-            Words(vocabulary[0], vocabulary[200], vocabulary[12_000]), titles[:: max(len(titles) // 50, 1)], items, votes,
+            Words(vocabulary[0], vocabulary[60], vocabulary[12_000]), titles[:: max(len(titles) // 50, 1)], items, votes,
         )  # fmt: skip
         db.session.remove()
     return corpus
-
-
-def product_of(number: int, count: int) -> int:
-    """Return which product (from 1) the item or contract `number` of `count` belongs to."""
-    reached = 0.0
-    for product_id, (_, share) in enumerate(PRODUCTS, start=1):
-        reached += share
-        if number < reached * count:
-            return product_id
-    return len(PRODUCTS)
 
 
 def _vocabulary(dice: random.Random) -> list[str]:
@@ -111,19 +102,24 @@ class _Writer:
         return " ".join(self._dice.choices(self._vocabulary, cum_weights=self._weights, k=words)).capitalize()
 
 
-@dataclass(frozen=True)
-class _Seller:
-    """The contracts by product; the first of them is the subscriber's."""
+def _products(dice: random.Random, count: int, always: int) -> dict[int, int]:
+    """Give each number from 1 a product, by the products' shares; the first `always` of them the first one."""
+    drawn = dice.choices(range(1, len(PRODUCTS) + 1), [share for _, share in PRODUCTS], k=count)
+    return {number: 1 if number <= always else product_id for number, product_id in enumerate(drawn, start=1)}
 
-    by_product: dict[int, list[int]]
+
+def _by_product(products: dict[int, int]) -> dict[int, list[int]]:
+    numbers: dict[int, list[int]] = {product_id: [] for product_id in range(1, len(PRODUCTS) + 1)}
+    for number, product_id in products.items():
+        numbers[product_id].append(number)
+    return numbers
 
 
-def _contracts(dice: random.Random, count: int, now: datetime) -> _Seller:
+def _contracts(dice: random.Random, count: int, now: datetime) -> dict[int, list[int]]:
+    """Sell contracts, one to an organisation with one person of the same number; return their numbers by product."""
     today = now.date()
     numbers = range(1, count + 1)
-    by_product: dict[int, list[int]] = {}
-    for number in numbers:
-        by_product.setdefault(product_of(number - 1, count), []).append(number)
+    products = _products(dice, count, always=2)
 
     def term(number: int) -> tuple[Any, Any]:
         lapsed = number == 2 or (number > 2 and dice.random() < 0.08)
@@ -146,7 +142,7 @@ def _contracts(dice: random.Random, count: int, now: datetime) -> _Seller:
         fill(User, (person(number, addresses.get(number, f"person{number}@example.org"), number) for number in numbers))
         fill(User, [person(count + 1, "staff@example.org", None)])
         fill(Contract, (
-            {"id": number, "number": f"NW-{number}", "organization_id": number, "product_id": product_of(number - 1, count),
+            {"id": number, "number": f"NW-{number}", "organization_id": number, "product_id": products[number],
              "time_zone": ZONES[number % len(ZONES)], "created_at": now,
              "suspended_at": now if number > 2 and number % 101 == 0 else None}
             for number in numbers
@@ -164,18 +160,21 @@ def _contracts(dice: random.Random, count: int, now: datetime) -> _Seller:
                 product_id=product_id, version="2.0b1", version_key="2.0b1", channel=Channel.BETA, kind=Kind.MINOR,
                 state=ReleaseState.PUBLISHED, created_at=now, published_at=now,
             ))  # fmt: skip
-    return _Seller(by_product)
+    return _by_product(products)
 
 
-def _items(dice: random.Random, vocabulary: Sequence[str], count: int, sellers: _Seller, now: datetime) -> list[str]:
+def _items(
+    dice: random.Random, vocabulary: Sequence[str], products: dict[int, int], contracts: dict[int, list[int]], now: datetime
+) -> list[str]:  # fmt: skip
     """Write the items and a comment for each, and index them; return their titles."""
+    count = len(products)
     writer = _Writer(dice, vocabulary)
     with transaction() as session:
         betas = dict(session.execute(sa.select(Release.product_id, Release.id)).all())
 
     def item(number: int) -> dict[str, Any]:
-        product_id = product_of(number - 1, count)
-        contract_id = dice.choice(sellers.by_product[product_id])
+        product_id = products[number]
+        contract_id = dice.choice(contracts[product_id])
         kind = dice.choices(list(ItemKind), (60, 30, 10))[0]
         rank = dice.randrange(1, 4) if kind is ItemKind.PROBLEM else 0
         created_at = now - timedelta(minutes=dice.randrange(1_500_000))
@@ -191,7 +190,7 @@ def _items(dice: random.Random, vocabulary: Sequence[str], count: int, sellers: 
             "created_at": created_at, "changed_at": changed_at, "status": status,
             "response": writer.write(20) if answered else "", "responded_at": changed_at if answered else None,
             "read_at": None if number % 50 == 0 else now,
-            "merged_into_id": number - 1 if number % 100 == 7 else None,
+            "merged_into_id": number - 1 if number % 100 == 7 and products[number - 1] == product_id else None,
         }  # fmt: skip
 
     def comment(number: int) -> dict[str, Any]:
@@ -219,24 +218,18 @@ def _items(dice: random.Random, vocabulary: Sequence[str], count: int, sellers: 
     return titles
 
 
-def _votes(dice: random.Random, items: int, sellers: _Seller, now: datetime) -> int:
+def _votes(dice: random.Random, items: dict[int, list[int]], contracts: dict[int, list[int]], now: datetime) -> int:
     """Let each contract vote for items of its product, most often for the first ones; return how many votes there are."""
-    ranges: dict[int, tuple[int, int]] = {}
-    for number in range(1, items + 1):
-        product_id = product_of(number - 1, items)
-        ranges[product_id] = (ranges.get(product_id, (number, 0))[0], number)
-    contracts = sum(len(numbers) for numbers in sellers.by_product.values())
-    each = items * VOTES_PER_ITEM // contracts
+    each = VOTES_PER_ITEM * sum(map(len, items.values())) // sum(map(len, contracts.values()))
 
     def votes() -> Iterator[dict[str, Any]]:
         number = itertools.count(1)
-        for product_id, numbers in sellers.by_product.items():
-            first, last = ranges[product_id]
-            there = last - first + 1
-            for contract_id in numbers:
+        for product_id, voters in contracts.items():
+            there = items[product_id]
+            for contract_id in voters:
                 chosen: dict[int, None] = {}
-                while len(chosen) < min(each, there // 2):
-                    chosen[first + int(there * dice.random() ** 3)] = None
+                while len(chosen) < min(each, len(there) // 2):
+                    chosen[there[int(len(there) * dice.random() ** 3)]] = None
                 for item_id in chosen:
                     yield {"id": next(number), "item_id": item_id, "contract_id": contract_id, "user_id": contract_id, "created_at": now}
 
