@@ -18,7 +18,7 @@ from portal.beta.access import has_expired
 from portal.config import current_settings
 from portal.database import db
 from portal.feedback.models import Item
-from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, Notice, Suppression
+from portal.notices.models import Delivery, DeliveryState, Notice, Suppression
 from portal.releases import integrity
 from portal.releases.catalog import newest_published
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
@@ -106,7 +106,7 @@ def _releasing(now: datetime) -> Releasing:
         untried=_untried(now),
         damaged=integrity.damaged(),
         troubles=_troubles(now),
-        waiting=db.session.scalar(sa.select(sa.func.count()).select_from(Delivery).where(Delivery.state.in_(OPEN_STATES))) or 0,
+        waiting=_waiting(),
         published=_releases(ReleaseState.PUBLISHED, Release.published_at.desc(), limit=5),
     )
 
@@ -140,6 +140,13 @@ def _untried(now: datetime) -> list[Release]:
 
 def _is_superseded(beta: Release, final: Release | None) -> bool:
     return final is not None and final.version_key > beta.version_key
+
+
+def _waiting() -> int:
+    """How many mails wait their turn or are being sent: counted by the indexes of just these."""
+    due = sa.select(sa.func.count()).where(Delivery.next_attempt_at.is_not(None)).scalar_subquery()
+    held = sa.select(sa.func.count()).where(Delivery.lease_id.is_not(None)).scalar_subquery()
+    return db.session.scalar(sa.select(due + held)) or 0
 
 
 def _troubles(now: datetime) -> Some[Trouble]:

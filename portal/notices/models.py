@@ -32,6 +32,7 @@ class DeliveryState(enum.StrEnum):
     SKIPPED = "skipped"
 
 
+FORGOTTEN = "forgotten address"
 OPEN_STATES = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.DEFERRED)
 
 
@@ -105,6 +106,11 @@ class Delivery(Base):
     settled_at: Mapped[datetime | None]
 
     notice: Mapped[Notice] = relationship()
+
+    @property
+    def shown_address(self) -> str:
+        """The address for pages of the staff; what stands for one that was forgotten (`retention`)."""
+        return self.address or FORGOTTEN
 
     __table_args__ = (
         sa.UniqueConstraint("notice_id", "user_id"),

@@ -22,8 +22,9 @@ class SentMail:
 
 
 def was_tried(delivery: Delivery) -> bool:
-    """Whether a mail was made for this delivery and offered to a mail server. Not so if it was skipped, or waits for its first try."""
-    return delivery.attempts > 0
+    """Whether a mail was made for this delivery and offered to a mail server, and can still be shown. Not so if it was skipped, waits
+    for its first try, or its address was forgotten."""
+    return delivery.attempts > 0 and bool(delivery.address)
 
 
 def read(delivery: Delivery) -> SentMail:
