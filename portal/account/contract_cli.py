@@ -276,7 +276,7 @@ def export(output: Path | None, state: str | None, ending_in: int | None) -> Non
     text = io.StringIO()
     rows = contract_files.write(directory.all_contracts(clock.now(), _wanted(state, ending_in)), text)
     if output is None:
-        click.echo(text.getvalue(), nl=False)
+        click.echo(text.getvalue().encode(), nl=False)
         return
     unfinished = output.with_name(output.name + ".part")
     try:

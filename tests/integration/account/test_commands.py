@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from click.testing import CliRunner, Result
 from flask import Flask
 
@@ -14,7 +16,7 @@ from portal.cli import main
 from portal.database import db
 from portal.notices.models import Delivery, Notice
 from tests.cast import Cast
-from tests.conftest import SECRET
+from tests.conftest import NOW, SECRET
 
 Run = Callable[..., Result]
 HEADER = "number,organization,product,starts_on,ends_on,time_zone,contact1_name,contact1_email,contact2_name,contact2_email\n"
@@ -189,7 +191,89 @@ def test_customers_are_imported_once(app: Flask, run: Run, tmp_path: Path) -> No
         db.session.remove()
 
 
-@pytest.mark.parametrize("command", ["staff add", "contract create", "contract who", "contract import", "customer import", "customer add"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "staff add",
+        "contract create",
+        "contract who",
+        "contract import",
+        "contract export",
+        "contract replace-contact",
+        "customer import",
+        "customer add",
+    ],
+)
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     result = run(*command.split(), "--help")
     assert (result.exit_code, "Usage:" in result.stdout) == (0, True)
+
+
+def test_who_answers_for_a_day_gone_by_and_says_on_the_side_why_others_were_not(run: Run) -> None:
+    with time_machine.travel(NOW - timedelta(days=2), tick=True):
+        run("contract", "create", "NW-6000", "--organization", "Example Garden", "--product", "macro-studio", "--starts-on", "2026-11-01")
+        run("contract", "name-contact", "NW-6000", "--name", "Gwen", "--email", "gwen@garden.example.org")
+    replaced = run(
+        "contract", "replace-contact", "NW-6000", "gwen@garden.example.org", "--name", "Gus", "--email", "gus@garden.example.org"
+    )
+    assert (replaced.exit_code, replaced.stdout) == (0, "gus@garden.example.org holds seat 1 of contract NW-6000, and is invited.\n")
+
+    def on(day: str) -> tuple[list[str], str]:
+        result = run("contract", "who", "NW-6000", "--on", day, "--json")
+        assert result.exit_code == 0
+        return [holder["email"] for holder in json.loads(result.stdout)], result.stderr.strip()
+
+    assert on("2026-11-21") == ([], "")
+    assert on("2026-11-22") == (["gwen@garden.example.org"], "")
+    assert on("2026-11-24") == (["gus@garden.example.org"], "gwen@garden.example.org entitled until 10:00")
+    assert on("2027-10-31") == (["gus@garden.example.org"], "")
+    assert on("2027-11-01") == ([], "gus@garden.example.org not entitled: the contract had ended")
+    assert run("contract", "who", "NW-6000", "--on", "2027-11-01").stdout == "Nobody is entitled by contract NW-6000 on 2027-11-01.\n"
+    run("contract", "suspend", "NW-6000")
+    assert "not entitled: the contract was suspended" in run("contract", "who", "NW-6000", "--on", "2026-11-25").stderr
+    (now,) = json.loads(run("contract", "who", "NW-6000", "--json").stdout)
+    assert (now["email"], now["entitled"]) == ("gus@garden.example.org", True)  # for a part of today
+    assert run("contract", "who", "NW-6000", "--on", "9999-12-31").exit_code == 1
+
+
+def test_seats_are_released_and_invited_anew_by_command(app: Flask, run: Run, cast: Cast) -> None:
+    assert run("contract", "name-contact", "NW-2042", "--name", "Nina", "--email", "nina@foods.example.org").exit_code == 0
+    assert run("contract", "invite", "NW-2042", "NINA@foods.example.org").exit_code == 0
+    assert run("contract", "release-contact", "NW-2042", "nina@foods.example.org").exit_code == 0
+    again = run("contract", "release-contact", "NW-2042", "nina@foods.example.org")
+    assert (again.exit_code, "holds no seat" in again.stderr) == (1, True)
+    accepted = run("contract", "invite", "NW-2042", cast.carol)
+    assert (accepted.exit_code, "has an account already" in accepted.stderr) == (1, True)
+    assert mails(app)[-3:] == [("seats_changed", cast.anton), ("contact_released", "nina@foods.example.org"), ("contact_left", cast.carol)]
+
+
+def test_orders_and_regions_are_given_by_command(run: Run) -> None:
+    made = run(
+        "contract", "create", "NW-6000", "--organization", "Example Garden", "--product", "macro-studio", "--starts-on", "2026-11-01",
+        "--region", "Americas", "--time-zone", "America/New_York", "--price", "1237.5", "--currency", "eur", "--order-reference", "PO-1",
+    )  # fmt: skip
+    assert made.exit_code == 0
+    assert run("contract", "renew", "NW-6000", "--order-reference", "PO-2").stdout == (
+        "Contract NW-6000 is renewed from 2027-11-01. It runs until 2028-10-31.\n"
+    )
+    contract = listed(run)["NW-6000"]
+    assert contract["region"] == "Americas"
+    assert contract["orders"] == [
+        {"price": "1237.50", "currency": "EUR", "order_reference": reference} for reference in ("PO-1", "PO-2")
+    ]  # fmt: skip
+    for option, value in (("--price", "much"), ("--currency", "€"), ("--order-reference", "x" * 81)):
+        assert run("contract", "renew", "NW-6000", option, value).exit_code == 1
+    start = ("contract", "create", "NW-6001", "--organization", "O", "--product", "macro-studio", "--starts-on", "2026-11-01")
+    refused = run(*start, "--region", "Atlantis")
+    assert (refused.exit_code, "Europe, Americas, Asia Pacific" in refused.stderr) == (1, True)
+
+
+def test_what_is_exported_is_imported_by_command(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "contracts.csv"
+    assert run("contract", "export", "--output", str(file)).stdout == f"4 rows written to {file}.\n"
+    assert run("contract", "export").stdout_bytes == file.read_bytes()
+    assert "0 contracts added, 4 known already." in run("contract", "import", str(file)).stdout
+    assert run("contract", "export", "--state", "expired").stdout.count("NW-") == 1
+    assert run("contract", "list", "--ending", "30").stdout == ""
+    unwritable = run("contract", "export", "--output", "/nowhere/contracts.csv")
+    assert (unwritable.exit_code, "cannot be written" in unwritable.stderr) == (1, True)

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
-from portal.account import access_tokens, contracts
+from portal.account import access_tokens, contacts, contracts
 from portal.app import create_app
 from portal.cli import main
 from portal.config import Settings
@@ -301,6 +301,23 @@ def test_the_gate_is_asked_before_each_link(app: Flask, cast: Cast, beta: int, s
     assert "Location" not in refused.headers
     assert sign_in(cast.erin).get(FILE).status_code == 403
     assert app.test_client().get(FILE).headers["Location"].startswith("/sign-in")
+
+
+@linking
+@pytest.mark.parametrize("act", ["lapse", "release"])
+def test_no_link_is_handed_out_once_the_right_has_ended(app: Flask, cast: Cast, beta: int, sign_in: SignIn, act: str) -> None:
+    """A link that was handed out before is dead after its seconds, at most sixty (`test_a_link_is_dead_after_its_seconds`)."""
+    alice = sign_in(cast.alice)
+    assert "X-Amz-Expires=60" in alice.get(FILE).headers["Location"]
+    with app.app_context(), transaction():
+        if act == "lapse":
+            find_contract(cast.contract).terms[-1].ends_on = clock.now().date() - timedelta(days=1)
+        else:
+            contacts.release_contact(find_seat(cast.alice), actor=None, now=clock.now())
+    for headers in ({}, {"Range": "bytes=5-9"}):
+        answer = alice.get(FILE, headers=headers)
+        assert answer.status_code == (403 if act == "lapse" else 302)
+        assert answer.headers.get("Location", "/sign-in").startswith("/sign-in")
 
 
 @linking
