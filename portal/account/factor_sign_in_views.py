@@ -6,6 +6,7 @@ minutes, nor once the password is changed or reset.
 """
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue, ResponseValue
@@ -80,7 +81,7 @@ def ceremony(purpose: str, person: User | None) -> Ceremony:
 def passkeys_here() -> bool:
     """Whether this page was opened at the name that passkeys belong to."""
     place = factors_passkeys.site(current_settings())
-    return place is not None and place.origin == request.host_url.rstrip("/")
+    return place is not None and urlsplit(place.origin).netloc == request.host
 
 
 def _passkey_on_sign_in_page() -> dict[str, object]:
