@@ -10,7 +10,7 @@ from tests.e2e.conftest import Demo, assert_accessible
 WIDE, NARROW, NARROWEST = 1280, 390, 360
 SIGNED_OUT = ["/sign-in", "/sign-in?next=/beta/", "/account/password/reset", "/releases/", "/releases/macro-studio/",
               "/releases/macro-studio/15.2.1/", "/releases/macro-studio/subscribe", "/no-such-page", "/notices/unsubscribe/no-such-token",
-              "/notices/confirm/no-such-token"]  # fmt: skip
+              "/notices/confirm/no-such-token", "/account/email/confirm/no-such-token"]  # fmt: skip
 SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/terms/1/", "/beta/form-filler/8.1b1/", "/feedback/",
               "/feedback/?status=planned", "/feedback/following/", "/feedback/roadmap/", "/feedback/3/",
               "/feedback/verdicts/macro-studio/15.3b2/",
@@ -19,7 +19,7 @@ SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/t
               "/feedback/new?title=pause",
               "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/",
               "/account/security/second-factor", "/account/security/authenticator",
-              "/account/security/passkeys/new", "/account/password/change",
+              "/account/security/passkeys/new", "/account/password/change", "/account/email/", "/account/verify",
               "/account/notices/", "/account/contracts/NW-2041/", "/account/contracts/NW-2041/contacts/1/replace",
               "/releases/macro-studio/15.2.0/"]  # fmt: skip
 PAGES = {

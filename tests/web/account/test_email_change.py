@@ -46,12 +46,12 @@ def test_both_addresses_confirm_and_only_then_it_is_changed(app: Flask, cast: Ca
     ask(alice)
     assert mails(app) == [("email_change_old", cast.alice), ("email_change_new", NEW)]
     page = text_of(alice.get(PAGE))
-    assert f"{cast.alice}, now Not yet confirmed" in page
+    assert f"{cast.alice} Your address now Not yet confirmed" in page
     old, new = link(app, "email_change_old"), link(app, "email_change_new")
     for path in (old, new):
         app.test_client().get(path)  # opening changes nothing
     assert "One more step" in confirm(app, old)
-    assert f"{cast.alice}, now Confirmed" in text_of(alice.get(PAGE))
+    assert f"{cast.alice} Your address now Confirmed" in text_of(alice.get(PAGE))
     assert read_user(app, cast.alice).email == cast.alice
     assert f"The address is {NEW} now" in confirm(app, new)
     assert alice.get("/account/").status_code == 302
