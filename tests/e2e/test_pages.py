@@ -21,6 +21,7 @@ SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/t
               "/account/security/second-factor", "/account/security/authenticator",
               "/account/security/passkeys/new", "/account/password/change", "/account/email/", "/account/verify",
               "/account/notices/", "/account/contracts/NW-2041/", "/account/contracts/NW-2041/contacts/1/replace",
+              "/account/contracts/NW-2041/?on=2026-11-01",
               "/releases/macro-studio/15.2.0/"]  # fmt: skip
 PAGES = {
     "": SIGNED_OUT,
@@ -42,6 +43,8 @@ PAGES = {
                 "/staff/releases/macro-studio/15.3b2/adoption/", "/feedback/6/", "/feedback/6/edit"],
     "accounts": ["/staff/", "/staff/contracts/", "/staff/contracts/new", "/staff/contracts/NW-2041/", "/staff/contracts/NW-1873/",
                  "/staff/contracts/?show=asked", "/staff/contracts/NW-1988/",
+                 "/staff/contracts/?ending=60", "/staff/contracts/?state=expired", "/staff/contracts/import", "/staff/contracts/NW-2041/?on=2026-11-01",
+                 "/staff/contracts/NW-2041/facts", "/staff/contracts/NW-2041/terms/1",
                  "/staff/contracts/NW-2041/renew", "/staff/contracts/NW-2041/cancel",
                  "/staff/contracts/NW-2102/contacts/new", "/staff/customers/", "/staff/customers/new"],
     "admin": ["/staff/", "/staff/products/", "/staff/products/new", "/staff/products/macro-studio/"],

@@ -151,3 +151,39 @@ def test_a_replacement_that_fails_changes_nothing_and_tells_nobody(cast: Cast) -
             contacts.replace_contact(find_seat(cast.alice), name="N", email=email, actor=None, now=NOW)
     assert [contact.user.email for contact in contacts.live_contacts(find_contract(cast.contract).id)] == [cast.alice, cast.bob]
     assert told() == set()
+
+
+def test_the_mails_say_who_took_over_from_whom_and_who_did_it(cast: Cast, mail_server: MailServer) -> None:
+    with transaction():
+        contacts.replace_contact(find_seat(cast.alice), name="Nina", email="nina@logistics.example.org", actor=find_user(cast.bob), now=NOW)
+    with transaction():
+        contacts.name_contact(
+            find_contract(cast.other_contract), name="Nils", email="nils@foods.example.org", actor=find_user(cast.carol), now=NOW, tell=True
+        )
+    release("nils@foods.example.org")
+    deliver_due(now=lambda: LATER)
+    assert set(db.session.scalars(sa.select(Delivery.state))) <= {DeliveryState.SENT, DeliveryState.SKIPPED}
+    assert db.session.scalars(sa.select(Notice.pause_reason).where(Notice.pause_reason.is_not(None))).all() == []
+
+    def texts(address: str) -> list[str]:
+        """Subject and text of what was sent to an address, in one line each."""
+        found = []
+        for mail in (one.message for one in mail_server.to(address)):
+            body = mail.get_body(("plain",))
+            assert body is not None
+            found.append(" ".join(f"{mail['Subject']}: {body.get_content()}".split()))
+        return found
+
+    (to_bob,) = texts(cast.bob)
+    assert "Nina took over the other seat from Alice Example, named by Bob Example" in to_bob
+    of_staff = texts(cast.anton)
+    changed, named, free = (
+        next(text for text in of_staff if words in text) for words in ("took over a seat", "was named to a seat", "no longer holds a seat")
+    )
+    assert "Example Logistics: Nina took over a seat of contract NW-2041" in changed
+    assert "Alice Example (alice@logistics.example.org) no longer holds it" in changed
+    assert "Nina (nina@logistics.example.org) was named to it by Bob Example" in changed
+    assert "Nils was named to a seat of contract NW-2042" in named
+    assert "Nils no longer holds a seat of contract NW-2042" in free
+    assert f"{current_settings().base_url}/staff/contracts/NW-2042/" in free
+    assert any("You can name somebody else to the seat" in text for text in texts(cast.carol))
