@@ -49,6 +49,7 @@ from portal.feedback import attachments as feedback_files
 from portal.feedback import behalf_staff as feedback_behalf
 from portal.feedback import digest
 from portal.feedback import edit_views as feedback_edits
+from portal.feedback import kept_views as feedback_kept
 from portal.feedback import loop_staff as feedback_loop_staff
 from portal.feedback import loop_views as feedback_loop
 from portal.feedback import merging_staff as feedback_merging
@@ -105,6 +106,7 @@ BLUEPRINTS = (
     feedback_writing.blueprint,
     feedback_edits.blueprint,
     feedback_attachments.blueprint,
+    feedback_kept.blueprint,
     feedback_staff.blueprint,
     feedback_loop.blueprint,
     feedback_loop_staff.blueprint,

@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Integer(), nullable=True),
         sa.Column(
             "purpose",
-            sa.Enum("item", "comment", "edit", name="draftpurpose_known", native_enum=False, create_constraint=True, length=20),
+            sa.Enum("item", "comment", "edit", "form", name="draftpurpose_known", native_enum=False, create_constraint=True, length=20),
             nullable=False,
         ),
         sa.Column("item_id", sa.Integer(), nullable=True),

@@ -7,6 +7,7 @@ from portal import clock
 from portal.database import transaction
 from portal.feedback import behalf
 from portal.feedback.forms import read_choice, save
+from portal.feedback.kept_views import keep_forms_of
 from portal.feedback.models import CallChannel
 from portal.feedback.staff import show
 from portal.feedback.staff_forms import CallForm
@@ -15,6 +16,7 @@ from portal.web.guards import protect, staff
 
 blueprint = Blueprint("feedback_behalf_staff", __name__, url_prefix="/staff/feedback")
 protect(blueprint, staff("product"))
+keep_forms_of(blueprint)
 
 
 @blueprint.post("/<int:item_id>/votes")

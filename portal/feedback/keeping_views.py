@@ -57,7 +57,7 @@ def sign_in_first(purpose: DraftPurpose, item_id: int | None, received: Received
 
     Ends the request with 429 when too many drafts came from this address.
     """
-    if not limiter.limiter.hit(STRANGERS_LIMIT, _SCOPE, get_remote_address()):
+    if not allow_stranger():
         raise TooManyRequests
     now = clock.now()
     with transaction():
@@ -71,9 +71,14 @@ def sign_in_first(purpose: DraftPurpose, item_id: int | None, received: Received
     return with_draft(redirect(url_for("security.login", next=target), 303), token)
 
 
+def allow_stranger() -> bool:
+    """Count a draft of somebody who is signed out against their address; False when there were too many."""
+    return bool(limiter.limiter.hit(STRANGERS_LIMIT, _SCOPE, get_remote_address()))
+
+
 def with_draft(response: Response, token: str) -> Response:
     """Let the browser keep the token of a draft, beside those of a few others."""
-    known = [one for one in _tokens() if one != token]
+    known = [one for one in tokens_kept() if one != token]
     settings = current_settings()
     response.set_cookie(
         _cookie_name(),
@@ -86,7 +91,8 @@ def with_draft(response: Response, token: str) -> Response:
     return response
 
 
-def _tokens() -> list[str]:
+def tokens_kept() -> list[str]:
+    """Return the tokens of the drafts that the browser keeps, the newest first."""
     return [token for token in request.cookies.get(_cookie_name(), "").split(_BETWEEN) if token]
 
 
@@ -111,7 +117,7 @@ class Desk:
         """Return the desk of somebody who comes to write: with what waits for them, if the address asks for that."""
         if "kept" not in request.args:
             return cls(purpose, item_id)
-        for token in _tokens():
+        for token in tokens_kept():
             draft = drafts.open_draft(token, purpose, person, item_id, clock.now())
             if draft is not None:
                 return cls(purpose, item_id, token, draft, list(draft.attachments))

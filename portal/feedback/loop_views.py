@@ -11,6 +11,7 @@ from portal.database import transaction
 from portal.errors import Conflict, Invalid, NotFound
 from portal.feedback import access, asking, followers, links, verdicts
 from portal.feedback.access import Viewer
+from portal.feedback.kept_views import keep_forms_of
 from portal.feedback.loop_models import Answer
 from portal.feedback.models import Item
 from portal.feedback.paging import Place
@@ -25,6 +26,7 @@ from portal.web.redirects import safe_next
 
 blueprint = Blueprint("feedback_loop", __name__, url_prefix="/feedback")
 protect(blueprint, signed_in)
+keep_forms_of(blueprint)
 
 _CHOOSE = "Choose yes, partly or no."
 

@@ -13,6 +13,7 @@ from portal.errors import Conflict
 from portal.feedback import access, attachments, behalf, cases, edits, inbox, tags, triage, writing
 from portal.feedback.forms import AnswerForm, NoteForm, read_choice, save
 from portal.feedback.inbox import InboxFilter, Sort, View
+from portal.feedback.kept_views import keep_forms_of
 from portal.feedback.models import ItemKind, Status
 from portal.feedback.paging import Place
 from portal.feedback.staff_forms import CallForm, TagForm
@@ -23,6 +24,7 @@ from portal.web.guards import protect, staff
 
 blueprint = Blueprint("feedback_staff", __name__, url_prefix="/staff/feedback")
 protect(blueprint, staff("product"))
+keep_forms_of(blueprint)
 
 
 @blueprint.get("/")

@@ -30,11 +30,12 @@ class Edition(Base):
 
 
 class DraftPurpose(enum.StrEnum):
-    """What a draft is to become: an item, a comment on one, or an edit of one."""
+    """What a draft is to become: an item, a comment on one, an edit of one, or whatever another form makes of it."""
 
     ITEM = "item"
     COMMENT = "comment"
     EDIT = "edit"
+    FORM = "form"
 
 
 class Draft(Base):

@@ -12,10 +12,11 @@ from werkzeug.test import TestResponse
 
 from portal.account import sessions
 from portal.database import db, transaction
-from portal.feedback import drafts
+from portal.feedback import drafts, links
+from portal.feedback.loop_models import Verdict
 from portal.feedback.models import Comment, Item
 from portal.feedback.writing_models import Attachment, Draft
-from tests.board import person, write
+from tests.board import person, release, write
 from tests.cast import PASSWORD, Cast
 from tests.conftest import NOW, csrf_token
 from tests.web.feedback.pages import forms, text, words
@@ -191,3 +192,45 @@ def test_one_address_leaves_so_many_drafts_and_no_more(
     codes = [client.post("/feedback/new", data={"title": "x", "body": "y"}, headers=HERE).status_code for _ in range(3)]
     assert codes == [303, 303, 429]
     assert count(app, Draft) == 2
+
+
+def test_a_staff_answer_and_a_verdict_wait_too(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        item_id = write(cast.alice)
+        beta = release("15.3b2")
+        with transaction():
+            links.link(item_id, beta, actor=person(cast.petra), now=NOW)
+    answer_form, verdict_form = f"/staff/feedback/{item_id}/answer", "/feedback/verdicts/macro-studio/15.3b2/"
+    answer = {"response": "A long and careful answer."}
+    verdict = {f"words-{item_id}": "It works with our largest table.", f"answer-{item_id}": "yes"}
+    for email, page, form, typed in (
+        (cast.petra, f"/staff/feedback/{item_id}/", answer_form, answer),
+        (cast.alice, verdict_form, verdict_form, verdict),
+    ):
+        client = sign_in(email)
+        filled = forms(text(client, page))[form]
+        end_sessions(app, email)
+        led = client.post(form, data={**filled, **typed})
+        assert led.location == "/feedback/kept/"
+        back = enter(client, email, client.get(led.location).location)
+        assert back.location == "/feedback/kept/"
+        again = forms(text(client, back.location))[form]
+        assert {name: again[name] for name in typed} == typed
+        assert client.post(form, data=again).status_code in {302, 303}
+    assert "A long and careful answer." in text(sign_in(cast.bob), f"/feedback/{item_id}/")
+    with app.app_context():
+        assert db.session.scalars(sa.select(Verdict.words)).all() == ["It works with our largest table."]
+
+
+def test_nothing_waits_where_nothing_was_typed_and_nobody_else_sees_what_was(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        item_id = write(cast.alice)
+    petra = sign_in(cast.petra)
+    answer_form = f"/staff/feedback/{item_id}/answer"
+    filled = forms(text(petra, f"/staff/feedback/{item_id}/"))[answer_form]
+    end_sessions(app, cast.petra)
+    assert petra.post(answer_form, data=filled).location.startswith("/sign-in")
+    assert petra.post(answer_form, data={**filled, "response": "A long and careful answer."}).location == "/feedback/kept/"
+    assert count(app, Draft) == 1
+    enter(petra, cast.ada, "/sign-in")
+    assert "Nothing waits to be sent" in text(petra, "/feedback/kept/")
