@@ -3,6 +3,7 @@
 import json
 
 import click
+from flask.cli import with_appcontext
 
 from portal import clock
 from portal.account import people, team
@@ -20,6 +21,7 @@ def add_to(staff: click.Group) -> None:
 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+@with_appcontext
 def list_members(as_json: bool) -> None:
     """List everybody with a role."""
     members = team.members(clock.now())
@@ -44,6 +46,7 @@ def list_members(as_json: bool) -> None:
 @click.command("set-roles")
 @click.argument("email")
 @click.option("--role", "roles", type=click.Choice(STAFF_ROLES), multiple=True, help="May be given several times. None: staff no more.")
+@with_appcontext
 def set_roles(email: str, roles: tuple[str, ...]) -> None:
     """Give the member of staff EMAIL exactly these roles. What a lost role gave ends at once."""
     with transaction():
@@ -53,6 +56,7 @@ def set_roles(email: str, roles: tuple[str, ...]) -> None:
 
 @click.command("close")
 @click.argument("email")
+@with_appcontext
 def close(email: str) -> None:
     """Close the account of the member of staff EMAIL: sessions and tokens die."""
     with transaction():
@@ -62,6 +66,7 @@ def close(email: str) -> None:
 
 @click.command("reopen")
 @click.argument("email")
+@with_appcontext
 def reopen(email: str) -> None:
     """Open the closed account of the member of staff EMAIL again."""
     with transaction():
