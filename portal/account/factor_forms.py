@@ -4,8 +4,6 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, InputRequired
 
-from portal.account.factors_passkeys import LONGEST_ANSWER
-
 _ONE_TIME = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 20, "spellcheck": "false", "autocapitalize": "none"}
 _PRINTED = {"autocomplete": "off", "maxlength": 40, "spellcheck": "false", "autocapitalize": "none"}
 
@@ -17,7 +15,7 @@ class CodeForm(FlaskForm):
 
 
 class RecoveryForm(FlaskForm):
-    """A code from paper. It has the other form's name, since either kind is taken in both."""
+    """A code from paper. Its field is called like the app's, since either kind of code is taken in both."""
 
     code = StringField("Recovery code", [InputRequired("Enter one of your recovery codes.")], render_kw=_PRINTED)
 
@@ -31,7 +29,7 @@ class SetUpForm(CodeForm):
 class AnswerForm(FlaskForm):
     """What a passkey answered; a script fills it in."""
 
-    answer = HiddenField(render_kw={"maxlength": LONGEST_ANSWER})
+    answer = HiddenField()
 
 
 class PasskeyForm(AnswerForm):
