@@ -176,7 +176,9 @@ class Vendor:
         first_day = (self.ago(started) - timedelta(days=365 * renewed)).date()
         made = self.ago(started + 365 * renewed)
         buyer = contracts.create_organization(organization, actor=accounts, now=made)
-        contract = contracts.create_contract(number, buyer, product, first_day, time_zone="Europe/Berlin", region="Europe", actor=accounts, now=made)
+        contract = contracts.create_contract(
+            number, buyer, product, first_day, time_zone="Europe/Berlin", region="Europe", actor=accounts, now=made
+        )
         for _ in range(renewed):
             contracts.renew(contract, actor=accounts, now=self.ago(started + 20))
         known = {account.role: (account.email, account.name) for account in ACCOUNTS} | OTHERS
