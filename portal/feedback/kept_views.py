@@ -41,7 +41,7 @@ def keep(error: Unauthorized) -> ResponseReturnValue:
             DraftPurpose.FORM, None, {ADDRESS: request.path, **typed}, person.id if person else None, now=now
         )  # fmt: skip
     flash("You are signed out, so nothing was sent yet. What you wrote is kept: sign in, look at it once more, and send it.", "info")
-    return with_draft(redirect(url_for("feedback_kept.show"), 303), token)
+    return with_draft(redirect(url_for("security.login", next=url_for("feedback_kept.show")), 303), token)
 
 
 def is_text(value: str) -> bool:

@@ -211,8 +211,7 @@ def test_a_staff_answer_and_a_verdict_wait_too(app: Flask, cast: Cast, sign_in: 
         filled = forms(text(client, page))[form]
         end_sessions(app, email)
         led = client.post(form, data={**filled, **typed})
-        assert led.location == "/feedback/kept/"
-        back = enter(client, email, client.get(led.location).location)
+        back = enter(client, email, led.location)
         assert back.location == "/feedback/kept/"
         again = forms(text(client, back.location))[form]
         assert {name: again[name] for name in typed} == typed
@@ -229,8 +228,9 @@ def test_nothing_waits_where_nothing_was_typed_and_nobody_else_sees_what_was(app
     answer_form = f"/staff/feedback/{item_id}/answer"
     filled = forms(text(petra, f"/staff/feedback/{item_id}/"))[answer_form]
     end_sessions(app, cast.petra)
-    assert petra.post(answer_form, data=filled).location.startswith("/sign-in")
-    assert petra.post(answer_form, data={**filled, "response": "A long and careful answer."}).location == "/feedback/kept/"
+    petra.post(answer_form, data=filled)
+    assert count(app, Draft) == 0
+    petra.post(answer_form, data={**filled, "response": "A long and careful answer."})
     assert count(app, Draft) == 1
     enter(petra, cast.ada, "/sign-in")
     assert "Nothing waits to be sent" in text(petra, "/feedback/kept/")
