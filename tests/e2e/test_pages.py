@@ -16,7 +16,7 @@ SUBSCRIBER = ["/", "/beta/", "/beta/macro-studio/15.3b2/", "/beta/macro-studio/t
               "/feedback/verdicts/macro-studio/15.3b2/",
               "/feedback/?q=nothing-like-this", "/feedback/1/", "/feedback/2/", "/feedback/5/",
               "/feedback/6/", "/feedback/6/edit", "/feedback/6/history", "/feedback/?sort=answered&beta=15.3b2",
-              "/feedback/new?title=pause",
+              "/feedback/new?title=pause", "/feedback/kept/",
               "/feedback/new?product=macro-studio&version=15.3b2", "/account/", "/account/security/",
               "/account/security/second-factor", "/account/security/authenticator",
               "/account/security/passkeys/new", "/account/password/change", "/account/email/", "/account/verify",
