@@ -21,6 +21,7 @@ from portal.feedback.groups import members_of
 from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, Status
 from portal.notices.models import Notice
+from portal.releases.drafts import lock_release
 from portal.releases.models import Channel, Release, ReleaseState
 
 RELEASES_OFFERED = 60
@@ -40,7 +41,8 @@ def link(item_id: int, release_id: int, *, actor: User, now: datetime) -> bool:
 
     Raises NotFound; Invalid(release) for a release of another product, or one that was withdrawn; Conflict for what is declined.
     """
-    item, release = _item(item_id), _release(release_id)
+    release = _release(release_id)  # before the item, as publishing does: it either finds the link, or we find it published
+    item = _item(item_id)
     if release.product_id != item.product_id:
         raise Invalid(f"{release.product.name} {release.version} is a release of another product.", "release")
     if release.state is ReleaseState.WITHDRAWN:
@@ -163,7 +165,7 @@ def _item(item_id: int) -> Item:
 
 
 def _release(release_id: int) -> Release:
-    found = db.session.get(Release, release_id) if 0 < release_id <= LARGEST_ID else None
-    if found is None:
+    """A release, locked. Raises NotFound."""
+    if not 0 < release_id <= LARGEST_ID:
         raise NotFound("There is no such release.")
-    return found
+    return lock_release(release_id)

@@ -1,9 +1,11 @@
 """What releases do to the items linked to them, who is asked for a verdict, and what is taken back."""
 
+import threading
 from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from portal.account import contacts
 from portal.database import db, transaction
@@ -243,6 +245,34 @@ def test_a_release_of_another_product_is_refused(cast: Cast, item_id: int) -> No
         link(item_id, release("8.1b1", slug=cast.other_product))
     with pytest.raises(NotFound):
         link(404, release("15.4b1"))
+
+
+def test_what_is_linked_while_the_release_is_published_ships_too(app: Flask, cast: Cast) -> None:
+    stable = draft("15.4", Channel.STABLE)
+    items = [write(cast.carol, f"Idea {number}") for number in range(6)]
+    link(items[0], stable)
+    start, failures = threading.Barrier(7), []
+
+    def press(number: int) -> None:
+        with app.app_context():
+            try:
+                start.wait(10)
+                if number:
+                    link(items[number - 1], stable)
+                else:
+                    publish(stable)
+            except Exception as error:
+                failures.append(error)
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=press, args=(number,)) for number in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert [standing(item_id) for item_id in items] == [(Status.SHIPPED, "15.4")] * 6
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------------------------
