@@ -77,6 +77,7 @@ def upgrade() -> None:
         ["product_id", "status", "kind", "visibility", "merged_into_id", "organization_id", "release_id", "responded_at"],
     )
     op.create_index("ix_feedback_items_waiting", "feedback_items", ["status", "responded_at", "merged_into_id", "created_at"])
+    op.create_index("ix_feedback_status_changes_reached", "feedback_status_changes", ["status", "at"])
     op.add_column("feedback_votes", sa.Column("words", sa.String(length=500), nullable=True))
     op.execute(
         "ALTER TABLE feedback_votes ADD COLUMN channel VARCHAR(20)"
@@ -91,6 +92,7 @@ def _refer(table: str, column: str, other: str, indexed: str | None = None) -> N
 
 
 def downgrade() -> None:
+    op.drop_index("ix_feedback_status_changes_reached", "feedback_status_changes")
     op.drop_index("ix_feedback_items_waiting", "feedback_items")
     op.drop_index("ix_feedback_items_counts", "feedback_items")
     op.execute("DELETE FROM feedback_votes WHERE copy_of_id IS NOT NULL")  # they would vote twice beside those they stand for

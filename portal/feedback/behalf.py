@@ -24,19 +24,20 @@ WORDS_LIMIT = 500
 CONTRACTS_OFFERED = 200
 
 
-def contracts_to_choose(item: Item, now: datetime) -> list[Contract]:
-    """Return contracts that a vote for the item can be noted for and that have none, by organisation; the first CONTRACTS_OFFERED."""
+def contracts_to_choose(item: Item, now: datetime) -> dict[str, str]:
+    """Return contracts that a vote for the item can be noted for and that have none: number -> organisation, by organisation.
+
+    The first CONTRACTS_OFFERED; any other number can be given as well.
+    """
     voted = sa.exists().where(Vote.item_id == item.id, Vote.contract_id == Contract.id, Vote.withdrawn_at.is_(None))
-    return list(
-        db.session.scalars(
-            sa.select(Contract)
-            .join(Organization, Organization.id == Contract.organization_id)
-            .where(*_may_ask(item, now), sa.not_(voted.correlate(Contract)))
-            .options(joinedload(Contract.organization))
-            .order_by(Organization.name, Contract.number)
-            .limit(CONTRACTS_OFFERED)
-        )
+    rows = db.session.execute(
+        sa.select(Contract.number, Organization.name)
+        .join(Organization, Organization.id == Contract.organization_id)
+        .where(*_may_ask(item, now), sa.not_(voted.correlate(Contract)))
+        .order_by(Organization.name, Contract.number)
+        .limit(CONTRACTS_OFFERED)
     )
+    return dict(rows.all())
 
 
 def note_vote(item_id: int, contract: str, *, channel: CallChannel, words: str, actor: User, now: datetime) -> Vote:

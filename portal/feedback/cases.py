@@ -16,7 +16,7 @@ from portal.feedback import merging, reading, search, tallies
 from portal.feedback.access import LARGEST_ID, Viewer
 from portal.feedback.models import Comment, Item, NotAlike, StatusChange, Vote
 
-VOTERS_SHOWN = 100
+VOTERS_SHOWN = 50
 COMMENTS_SHOWN = 200
 LOOK_ALIKES = 3
 # Shorter words of a title (a, when, from) stand in most items, and make none like another.

@@ -208,6 +208,8 @@ class StatusChange(Base):
     at: Mapped[datetime]
     by_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
 
+    __table_args__ = (sa.Index("ix_feedback_status_changes_reached", "status", "at"),)
+
 
 class Merge(Base):
     """An item was merged into another one of its product; the row stays as history when they are told apart again."""

@@ -125,8 +125,6 @@ def show(
     if overtaken:  # the next save is made knowing what is there now
         answer_form.revision.raw_data = None
         answer_form.revision.data = case.item.revision
-    call_form = call_form or CallForm(formdata=None)
-    call_form.offer(behalf.contracts_to_choose(case.item, now))
     page = render_template(
         "feedback/staff_item.html",
         case=case,
@@ -140,7 +138,8 @@ def show(
         answer_form=answer_form,
         note_form=note_form or NoteForm(formdata=None),
         tag_form=tag_form or TagForm(formdata=None),
-        call_form=call_form,
+        call_form=call_form or CallForm(formdata=None),
+        contracts=behalf.contracts_to_choose(case.item, now),
         overtaken=overtaken,
     )
     return page, 409 if overtaken else 400 if failed else 200

@@ -1,12 +1,9 @@
 """The forms of product staff beside answer and note. What is wrong with their values the middle says."""
 
-from collections.abc import Sequence
-
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, IntegerField, RadioField, StringField
 from wtforms.widgets import HiddenInput
 
-from portal.account.models import Contract
 from portal.feedback.models import CallChannel
 
 CHANNELS = {CallChannel.PHONE.value: "On the phone", CallChannel.MAIL.value: "By mail", CallChannel.MEETING.value: "At a meeting"}
@@ -31,10 +28,6 @@ class CallForm(FlaskForm):
     contract = StringField("Contract number or organisation")
     channel = RadioField("How did they ask?", choices=CHANNELS, default=CallChannel.PHONE.value, validate_choice=False)
     words = StringField("Who asked, and in what words")
-
-    def offer(self, contracts: Sequence[Contract]) -> None:
-        """Propose contracts that have no vote yet; any other number can be typed."""
-        self.proposals = {contract.number: contract.organization.name for contract in contracts}
 
 
 class MergeForm(FlaskForm):

@@ -148,6 +148,6 @@ def test_a_vote_noted_on_a_merged_item_is_noted_on_its_target(cast: Cast) -> Non
 def test_contracts_that_can_be_noted_are_proposed(cast: Cast) -> None:
     item_id = write(cast.alice)
     cases_item = cases.open_case(item_id, now=NOW).item
-    assert [one.number for one in behalf.contracts_to_choose(cases_item, NOW)] == [cast.other_contract]
+    assert behalf.contracts_to_choose(cases_item, NOW) == {cast.other_contract: "Example Foods"}
     with suspended(cast.other_contract):
-        assert behalf.contracts_to_choose(cases_item, NOW) == []
+        assert behalf.contracts_to_choose(cases_item, NOW) == {}

@@ -81,12 +81,13 @@ def test_only_the_entitled_are_led_to_the_release(cast: Cast) -> None:
         assert [stretch.release.id for section in sections for stretch in section.stretches if stretch.release] == led, email
 
 
-def test_it_can_be_narrowed_to_a_product_and_counts_what_it_does_not_show(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_narrowed_to_a_product_and_says_that_there_is_more(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roadmap, "SHOWN", 2)
     for number in range(3):
         answer(write(cast.alice, f"Item {number}"), Status.PLANNED)
     answer(write(cast.frank, "Foreign", slug=cast.other_product), Status.PLANNED)
     section = roadmap.read(viewer(cast.petra), NOW, product(cast.product).id)[0]
-    assert (section.total, section.shown) == (3, 2)
+    assert (section.entries, section.more) == (2, True)
+    assert [section.more for section in roadmap.read(viewer(cast.frank), NOW)] == [False] * 3
     assert [title for _, title in shown(cast.petra, product(cast.other_product).id)["planned"]] == ["Foreign"]
     assert person(cast.frank).id in {entry.item.author_id for entry in roadmap.read(viewer(cast.frank), NOW)[0].stretches[0].entries}
