@@ -151,6 +151,7 @@ NAVIGATION = (
         also=(
             feedback_writing.blueprint.name,
             feedback_edits.blueprint.name,
+            feedback_kept.blueprint.name,
             feedback_roadmap.blueprint.name,
             feedback_loop.blueprint.name,
         ),
@@ -197,8 +198,6 @@ NAVIGATION = (
         also=(announcement_staff.blueprint.name, suppression_staff.blueprint.name),
     ),
     frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
-    frame.Entry("Team", "team_staff.index", 80, staff=True, shown=guards.holds_role("admin")),
-    frame.Entry("Audit", "audit_staff.index", 90, staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
     frame.Entry("Notices", "notices.preferences", 10),
@@ -206,6 +205,8 @@ ACCOUNT_MENU = (
     frame.Entry("Password and sessions", "account.security", 30),
     frame.Entry("Your data", "privacy.index", 50),
     frame.Entry("Staff tokens", "tokens_staff.index_tokens", 40, shown=guards.holds_role(*guards.STAFF_ROLES)),
+    frame.Entry("Team and roles", "team_staff.index", 60, shown=guards.holds_role("admin")),
+    frame.Entry("Audit log", "audit_staff.index", 70, shown=guards.holds_role("admin")),
 )
 
 

@@ -47,7 +47,9 @@ PAGES = {
                  "/staff/contracts/NW-2041/?on=2026-11-01", "/staff/contracts/NW-2041/facts", "/staff/contracts/NW-2041/terms/1",
                  "/staff/contracts/NW-2041/renew", "/staff/contracts/NW-2041/cancel",
                  "/staff/contracts/NW-2102/contacts/new", "/staff/customers/", "/staff/customers/new"],
-    "admin": ["/staff/", "/staff/products/", "/staff/products/new", "/staff/products/macro-studio/"],
+    "admin": ["/staff/", "/staff/products/", "/staff/products/new", "/staff/products/macro-studio/",
+              "/staff/audit/", "/staff/audit/?person=nobody", "/staff/audit/?since=yesterday", "/staff/team/", "/staff/team/new",
+              "/staff/team/2/", "/staff/tokens/", "/account/data/"],
 }  # fmt: skip
 LOOKS = [(WIDE, "light"), (WIDE, "dark"), (NARROW, "light"), (NARROW, "dark"), (NARROWEST, "light")]
 
