@@ -32,6 +32,15 @@ def own_contract(number: str) -> Contract:
     return found
 
 
+def locked_contract(number: str) -> Contract:
+    """Return `own_contract`, locked until the transaction ends, and asked for once more under the lock.
+
+    Two contacts who replace each other at once would otherwise both succeed, the second with a seat that is gone. Raises NotFound.
+    """
+    contracts.lock_contract(own_contract(number).id)
+    return own_contract(number)
+
+
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
     own = contracts.contracts_of(person())
@@ -68,7 +77,7 @@ def show(number: str) -> ResponseReturnValue:
 @blueprint.post("/<number>/renewal")
 def ask_renewal(number: str) -> ResponseReturnValue:
     with transaction():
-        new = renewals.ask(own_contract(number), actor=person(), now=clock.now())
+        new = renewals.ask(locked_contract(number), actor=person(), now=clock.now())
     if new:
         flash("Your account manager is asked to renew the contract, and writes to you.", "success")
     else:
@@ -98,7 +107,7 @@ def name_contact(number: str) -> ResponseReturnValue:
         try:
             with transaction():
                 named = contacts.name_contact(
-                    own_contract(number), name=form.name.data or "", email=form.email.data or "",
+                    locked_contract(number), name=form.name.data or "", email=form.email.data or "",
                     actor=person(), now=clock.now(), tell=True,
                 )  # fmt: skip
                 label, address = named.user.label, named.user.email
@@ -121,7 +130,7 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
     if form.validate_on_submit() and _is_meant(form, contract, own_seat):
         try:
             with transaction():
-                contact = contacts.find_contact(own_contract(number), contact_id)
+                contact = contacts.find_contact(locked_contract(number), contact_id)
                 named = contacts.replace_contact(
                     contact, name=form.name.data or "", email=form.email.data or "", actor=person(), now=clock.now()
                 )
@@ -161,7 +170,7 @@ def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
     if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
             with transaction():
-                contact = contacts.find_contact(own_contract(number), contact_id)
+                contact = contacts.find_contact(locked_contract(number), contact_id)
                 address = contacts.correct_address(contact, form.email.data or "", actor=person(), now=clock.now()).user.email
         except PortalError as error:
             refuse(form, error)
@@ -174,7 +183,7 @@ def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
 @blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/resend")
 def resend_invitation(number: str, contact_id: int) -> ResponseReturnValue:
     with transaction():
-        contact = contacts.find_contact(own_contract(number), contact_id)
+        contact = contacts.find_contact(locked_contract(number), contact_id)
         invitations.resend(contact, actor=person(), now=clock.now())
         address = contact.user.email
     flash(f"A new invitation is on its way to {address}. The old link no longer works.", "success")
@@ -184,7 +193,7 @@ def resend_invitation(number: str, contact_id: int) -> ResponseReturnValue:
 @blueprint.post(f"/<number>/contacts/<{ID}:contact_id>/withdraw")
 def withdraw_invitation(number: str, contact_id: int) -> ResponseReturnValue:
     with transaction():
-        contact = contacts.find_contact(own_contract(number), contact_id)
+        contact = contacts.find_contact(locked_contract(number), contact_id)
         invitations.revoke(contact, actor=person(), now=clock.now())
         address = contact.user.email
     flash(f"The invitation to {address} is withdrawn; its link no longer works.", "success")

@@ -280,6 +280,44 @@ def test_a_seat_given_to_two_at_once_goes_to_one_in_the_log_too(stage: Stage) ->
             db.session.remove()
 
 
+def test_of_two_contacts_who_replace_each_other_at_once_one_does(stage: Stage) -> None:
+    """Whoever comes second has no seat any more, and so no say."""
+    app, sold = stage.app, sell(stage.app, "X")
+    pairs: list[list[tuple[Browser, str, int]]] = []
+    with app.app_context():
+        with transaction():
+            password = hash_password(PASSWORD)
+            for number in sold:
+                for name in ("a", "b"):
+                    email = f"{name}@{number.lower()}.example.org"
+                    contact = contacts.name_contact(
+                        contracts.find_contract(number), name=name, email=email, actor=None, now=clock.now(), invite=False
+                    )
+                    contact.user.password = password
+        for number in sold:
+            first, second = contacts.live_contacts(contracts.find_contract(number).id)
+            pairs.append(
+                [
+                    (Browser(port), mine.user.email, other.id)
+                    for port, mine, other in zip(stage.ports, (first, second), (second, first), strict=True)
+                ]
+            )
+        db.session.remove()
+    for number, pair in zip(sold, pairs, strict=True):
+        acts = []
+        for browser, email, other in pair:
+            url = f"/account/contracts/{number}/contacts/{other}/replace"
+            token = csrf_token(browser.sign_in(email).ask("GET", url)[1])
+            form = {"csrf_token": token, "name": "N", "email": f"of-{email}"}
+            acts.append(lambda browser=browser, url=url, form=form: browser.ask("POST", url, **form))
+        statuses = [status for status, _ in all_at_once(acts)]
+        assert sum(status == 302 for status in statuses) >= 1  # the second may be led to sign in
+        with app.app_context():
+            assert events(number, "contact.released") == 1
+            assert seats(number) == [1, 2]
+            db.session.remove()
+
+
 def test_both_processes_see_a_contract_begin_and_end_at_the_same_instant(stage: Stage) -> None:
     """One contract per zone and day around today: what each process says of it follows from the contract's zone alone."""
     app, now = stage.app, clock.now()
