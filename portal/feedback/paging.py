@@ -15,6 +15,7 @@ from portal.database import UtcDateTime, db
 PAGE_SIZE = 20
 _SEPARATOR = "~"
 _LARGEST = 2**31 - 1
+_LARGEST_BIG = 2**63 - 1
 
 Key = sa.ColumnElement[Any]
 
@@ -96,6 +97,6 @@ def _read(text: str, key: Key) -> Any:
             raise ValueError("an instant without a zone")
         return instant.astimezone(UTC)
     number = int(text)
-    if abs(number) > _LARGEST:
+    if abs(number) > (_LARGEST_BIG if isinstance(key.type, sa.BigInteger) else _LARGEST):
         raise ValueError("a number no key can be")
     return number

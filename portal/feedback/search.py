@@ -37,7 +37,7 @@ SIMILAR_READ = 200  # items looked at for each word, the newest first, to find t
 SIMILAR_RANKED = 40  # of those, how many are read
 
 # Letters and digits of any script. Scripts without spaces between words are read letter by letter.
-_WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|[^\W_぀-ヿ㐀-䶿一-鿿豈-﫿]+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
 
 _index = sa.table("feedback_search", sa.column("rowid"), sa.column("item_id"), sa.column("words"))
 

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.database import transaction
-from portal.feedback import tags
+from portal.feedback import tags, tallies
 from portal.feedback.models import Status
 from tests.board import answer, comment, merge, person, vote, write
 from tests.cast import Cast
@@ -38,6 +38,8 @@ def grow(app: Flask, cast: Cast, many: int) -> None:
                 merge(item_id, 1)
                 with transaction():
                     tags.add_tag(item_id, f"Tag {number}", actor=person(cast.petra), now=NOW)
+        with transaction():
+            tallies.refresh(NOW)  # as the worker does, seconds after a contract has changed
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
