@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from portal.account.models import ERASED
 from portal.database import Base, db
 from portal.notices.outbox import run_update
 
@@ -70,6 +71,7 @@ OWN = (
     Kept("feedback_items", "author_id", Erase.KEEP, ("id", "kind", "title", "body", "created_at", "status", "response")),
     Kept("feedback_editions", "by_id", Erase.KEEP, ("item_id", "number", "title", "body", "at")),
     Kept("feedback_comments", "author_id", Erase.KEEP, ("item_id", "body", "created_at")),
+    Kept("feedback_updates", "by_id", Erase.BLANK, ("item_id", "kind", "text", "at"), {"who": ERASED}),
     Kept("feedback_votes", "user_id", Erase.KEEP, ("item_id", "contract_id", "created_at", "withdrawn_at")),
     Kept("feedback_verdicts", "user_id", Erase.KEEP, ("item_id", "release_id", "answer", "words", "created_at")),
     Kept("feedback_follows", "user_id", Erase.DELETE, ("item_id", "wanted", "changed_at")),
@@ -84,7 +86,7 @@ STAFF_ACTS = frozenset({
     "notices.created_by_id", "announcements.created_by_id", "releases.created_by_id", "releases.published_by_id",
     "builds.created_by_id", "nudges.sent_by_id", "feedback_items.responded_by_id", "feedback_items.assignee_id",
     "feedback_links.created_by_id", "feedback_merges.merged_by_id", "feedback_merges.unmerged_by_id",
-    "feedback_not_alike.said_by_id", "feedback_status_changes.by_id", "feedback_updates.by_id",
+    "feedback_not_alike.said_by_id", "feedback_status_changes.by_id",
 })  # fmt: skip
 
 

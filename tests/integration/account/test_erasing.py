@@ -47,7 +47,9 @@ def erase(person_id: int) -> None:
 
 def test_after_erasing_the_person_stands_nowhere(cast: Cast) -> None:
     person_id = find(cast.bob).id
-    board.write(cast.bob, title="Keep the clipboard")
+    item_id = board.write(cast.alice, title="Keep the clipboard")
+    board.comment(cast.bob, item_id, "So do we.")
+    board.vote(cast.carol, item_id)
     with transaction():
         anton = find(cast.anton)
         suppression.add_by_hand(cast.bob, "Bob Example asked for no mail", actor=anton, now=clock.now())
