@@ -147,15 +147,21 @@ def value_of(item_id: int, now: datetime) -> Value:
 def _voters(item_id: int, now: datetime) -> list[Voter]:
     """The contracts whose vote counts, the latest first."""
     running = live_contracts(now).add_columns(Term.id.label("term_id")).subquery()
+    latest = (  # found before anything is looked up for them
+        sa.select(Vote.id, running.c.term_id)
+        .join(running, running.c.id == Vote.contract_id)
+        .where(Vote.item_id == item_id, Vote.withdrawn_at.is_(None))
+        .order_by(Vote.id.desc())
+        .limit(VOTERS_SHOWN)
+        .subquery()
+    )
     last_day = sa.select(sa.func.max(Term.ends_on)).where(Term.contract_id == Vote.contract_id).correlate(Vote).scalar_subquery()
     rows = db.session.execute(
         sa.select(Vote, Term, last_day)
-        .join(running, running.c.id == Vote.contract_id)
-        .join(Term, Term.id == running.c.term_id)
-        .where(Vote.item_id == item_id, Vote.withdrawn_at.is_(None))
+        .join(latest, latest.c.id == Vote.id)
+        .join(Term, Term.id == latest.c.term_id)
         .options(joinedload(Vote.user), joinedload(Vote.contract).joinedload(Contract.organization), joinedload(Vote.copy_of))
         .order_by(Vote.id.desc())
-        .limit(VOTERS_SHOWN)
     )
     soon: dict[str, date] = {}
     voters = []

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from portal.database import db
 from portal.feedback import paging, search, tags, tallies
 from portal.feedback.access import LARGEST_ID
+from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, ItemKind, Status
 
 
@@ -41,7 +42,7 @@ class Sort(enum.StrEnum):
 @dataclass(frozen=True)
 class InboxFilter:
     """What the inbox is narrowed to, and sorted by. `person_id` is whose items "mine" are; `release_id` is the release that an item
-    is about, or that its status names."""
+    is about, or that its status or a link names."""
 
     person_id: int = 0
     view: View = View.ALL
@@ -122,8 +123,20 @@ def _conditions(wanted: InboxFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.tag_id is not None:
         conditions.append(tags.bears(wanted.tag_id))
     if wanted.release_id is not None:
-        conditions.append(sa.or_(Item.release_id == wanted.release_id, Item.status_release_id == wanted.release_id))
+        conditions.append(_concerns(wanted.release_id))
     return conditions
+
+
+def _concerns(release_id: int) -> sa.ColumnElement[bool]:
+    """Whether an Item is about a release, or its status or a link names it. One list of numbers: each part of it has its index."""
+    about, brought = aliased(Item), aliased(Item)
+    return Item.id.in_(
+        sa.union_all(
+            sa.select(about.id).where(about.release_id == release_id),
+            sa.select(brought.id).where(brought.status_release_id == release_id),
+            sa.select(Link.item_id).where(Link.release_id == release_id, Link.removed_at.is_(None)),
+        )
+    )
 
 
 def _of_view(wanted: InboxFilter) -> list[sa.ColumnElement[bool]]:

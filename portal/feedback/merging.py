@@ -23,10 +23,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased, joinedload
 
 from portal import audit
-from portal.account.models import User
+from portal.account.entitlements import in_force
+from portal.account.models import Contract, User
 from portal.database import db, insert
 from portal.errors import Conflict, NotFound
-from portal.feedback import tallies, votes
+from portal.feedback import tallies
 from portal.feedback.access import LARGEST_ID, Viewer, readable_by
 from portal.feedback.groups import members_of, root_of
 from portal.feedback.models import Item, Merge, NotAlike, Visibility, Vote
@@ -139,17 +140,20 @@ def name(item: Item) -> str:
 
 
 def sums(item_id: int, others: Collection[int], now: datetime) -> dict[int, Sum]:
-    """Return, for each of `others`, what it and the item would have together, in one statement."""
-    mine = sa.select(Vote.contract_id).where(Vote.item_id == item_id, votes.counting(now))
-    of_mine = sa.select(sa.func.count()).select_from(mine.subquery()).scalar_subquery()
-    shared = sa.func.count(sa.case((Vote.contract_id.in_(mine), 1)))
-    rows = db.session.execute(
-        sa.select(Item.id, of_mine, sa.func.count(Vote.id), shared)
-        .outerjoin(Vote, sa.and_(Vote.item_id == Item.id, votes.counting(now)))
-        .where(Item.id.in_(others))
-        .group_by(Item.id)
+    """Return, for each of `others`, what it and the item would have together; the same statements, however many they are."""
+    tally = tallies.sums(now).votes
+    voted = dict(db.session.execute(sa.select(Item.id, tally).where(Item.id.in_([item_id, *others]))).all())
+    mine, theirs = aliased(Vote), aliased(Vote)
+    shared = dict(
+        db.session.execute(
+            sa.select(theirs.item_id, sa.func.count())
+            .join(mine, sa.and_(mine.contract_id == theirs.contract_id, mine.item_id == item_id, mine.withdrawn_at.is_(None)))
+            .join(Contract, Contract.id == theirs.contract_id)
+            .where(theirs.item_id.in_(others), theirs.withdrawn_at.is_(None), in_force(now))
+            .group_by(theirs.item_id)
+        ).all()
     )
-    return {other: Sum(item, target, both) for other, item, target, both in rows}
+    return {other: Sum(voted[item_id], voted[other], shared.get(other, 0)) for other in others}
 
 
 def _sum(item_id: int, target_id: int, now: datetime) -> Sum:
