@@ -15,7 +15,7 @@ from portal.notices.models import Delivery, DeliveryState, Notice
 from portal.notices.progress import Show
 from portal.notices.selection import Selection
 from portal.notices.sent_mail import SentMail
-from portal.web.guards import protect, staff
+from portal.web.guards import may_follow, protect, staff
 from portal.web.headers import MAIL_PREVIEW_POLICY
 
 blueprint = Blueprint("notices_staff", __name__, url_prefix="/staff/notices")
@@ -53,11 +53,17 @@ def show(notice_id: int) -> ResponseReturnValue:
         label=progress.label_of(notice),
         title=progress.title_of(notice),
         product_name=progress.product_of(notice),
-        source_path=kinds.find(notice.kind).staff_path(notice) if kinds.is_known(notice.kind) else None,
+        source_path=_source_path(notice),
         progress=progress.progress_now(notice, now),
         domains=people.domains(notice.id, now),
         people=_people(notice),
     )
+
+
+def _source_path(notice: Notice) -> str | None:
+    """Where what the notice tells of is looked after, if the reader may go there."""
+    path = kinds.find(notice.kind).staff_path(notice) if kinds.is_known(notice.kind) else None
+    return path if path is not None and may_follow(path) else None
 
 
 @blueprint.get("/<int:notice_id>/progress")

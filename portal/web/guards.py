@@ -7,9 +7,10 @@ that a page exists is nobody's business (house rule 3).
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, request
+from flask import Blueprint, Flask, current_app, request
 from flask_login import current_user
-from werkzeug.exceptions import NotFound, Unauthorized
+from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
+from werkzeug.routing import RoutingException
 
 Guard = Callable[[], None]
 View = TypeVar("View", bound=Callable[..., Any])
@@ -46,6 +47,18 @@ def holds_role(*roles: str) -> Callable[[], bool]:
     """Return a test whether the signed-in person would pass `staff(*roles)`; for showing links, not for guarding."""
     accepted = frozenset({*roles, "admin"})
     return lambda: bool(getattr(current_user, "role_names", frozenset()) & accepted)
+
+
+def may_follow(path: str) -> bool:
+    """Whether the guard of one of our own addresses would let the reader in; for showing links that come from elsewhere."""
+    try:
+        endpoint, _ = current_app.url_map.bind("").match(path.partition("?")[0].partition("#")[0])
+        guard = find_guard(current_app, endpoint)
+        assert guard is not None
+        guard()
+    except (HTTPException, RoutingException):
+        return False
+    return True
 
 
 def protect(blueprint: Blueprint, guard: Guard) -> None:

@@ -157,3 +157,30 @@ def test_the_statements_do_not_grow_with_the_duties(app: Flask, cast: Cast) -> N
                 drafts.create_release(product, f"16.{number}", Channel.STABLE, notes="New.", actor=None, now=WEEK_AGO)
     assert count() == before
     assert before <= 22
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["paula", "petra", "anton", "sue", "ada"])
+def test_every_link_on_the_pages_of_the_staff_lets_its_reader_in(cast: Cast, sign_in: SignIn, name: str) -> None:
+    """From the home page on, each page that a role can reach is opened once, and none of its links is closed to that role."""
+    client = sign_in(getattr(cast, name))
+    waiting, seen, closed = ["/staff/"], {"/staff/"}, set()
+    while waiting:
+        url = waiting.pop()
+        answer = client.get(url, follow_redirects=True)
+        if answer.status_code != 200:
+            closed.add(f"{url}: {answer.status_code}")
+        elif answer.mimetype == "text/html":
+            page = answer.get_data(as_text=True)
+            found = {link.replace("&amp;", "&") for link in re.findall(r'href="(/staff/[^"#]*)', page)}
+            fresh = sorted(link for link in found - seen if shape(link) not in {shape(one) for one in seen} or "?" not in link)
+            seen |= found
+            waiting += fresh
+    assert closed == set()
+    assert len(seen) > 5
+
+
+def shape(url: str) -> str:
+    """An address without what it is asked for: one of each list is enough."""
+    return url.partition("?")[0]
