@@ -13,11 +13,13 @@ from portal.account.staff import wanted
 from portal.account.views import person
 from portal.config import current_settings
 from portal.database import transaction
-from portal.errors import PortalError
+from portal.errors import Invalid, PortalError
 from portal.web.formatting import count
 from portal.web.forms import refuse
 from portal.web.guards import protect, staff
 
+# A row takes about 15 ms, and on SQLite nobody else writes meanwhile, for at most as long as they wait (database.BUSY_TIMEOUT_MS).
+MOST_ROWS = 500
 blueprint = Blueprint("contract_files_staff", __name__, url_prefix="/staff/contracts")
 protect(blueprint, staff("accounts"))
 
@@ -44,6 +46,8 @@ def import_contracts() -> ResponseReturnValue:
         try:
             content = form.content()
             rows = contract_files.read(content)
+            if len(rows) > MOST_ROWS:
+                raise Invalid(f"The file has {len(rows):,} rows; here {MOST_ROWS} are the most. Use the command portal contract import.")
             # Only now: what cannot be read as text says so itself, and has no place in a text field.
             form.text.data = content.decode("utf-8-sig")
             outcome = _run(rows, invite=not form.no_invitations.data, keep="import" in request.form)
@@ -60,6 +64,7 @@ def import_contracts() -> ResponseReturnValue:
         faults=[line for text in form.form_errors for line in text.splitlines()],
         columns=contract_files.COLUMNS,
         optional=contract_files.OPTIONAL,
+        most_rows=MOST_ROWS,
     )
 
 

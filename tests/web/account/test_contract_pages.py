@@ -285,6 +285,7 @@ def test_a_file_is_checked_then_imported_from_what_the_page_kept(app: Flask, cas
         (b"", "Choose a file, or paste its rows."),
         (b"\xff\xfe", "not UTF-8"),
         (b"number\n", "must name the columns"),
+        (",".join(COLUMNS).encode() + b"\n" + b"NW-1,,,,,,,,,\n" * 501, "The file has 501 rows; here 500 are the most."),
         (
             ",".join(COLUMNS).encode() + b"\nNW-7001,Example Garden,nothing,2026-11-01,,,,,,\nNW-7002,,macro-studio,soon,,,,,,\n",
             "Row 3, starts_on",
