@@ -16,7 +16,7 @@ from types import FrameType
 from flask import Flask
 
 from portal import audit, clock, heartbeat, rate_counts
-from portal.account import email_changes, known_devices, opt_in, reminders
+from portal.account import email_changes, known_devices, opt_in, reminders, sessions
 from portal.app import DELIVER
 from portal.beta import expiry
 from portal.config import Settings, current_settings
@@ -116,6 +116,7 @@ def _forget_audit_events(settings: Settings, now: datetime) -> int:
 SWEEPS: tuple[tuple[str, Callable[[datetime], int]], ...] = (
     ("removed %s broken uploads", sweep_uploads),
     ("forgot %s people who never confirmed", _committed(opt_in.sweep)),
+    ("forgot %s sessions of a year ago", _committed(sessions.sweep)),
     ("forgot from where %s downloads were taken", _in_batches(downloads_retention.forget_addresses)),
     ("forgot the texts of %s notices", _in_batches(mail_retention.forget_texts)),
     ("forgot the addresses of %s deliveries", _in_batches(mail_retention.forget_addresses)),

@@ -16,6 +16,8 @@ from portal.database import db
 from portal.errors import NotFound
 
 TOUCH_EVERY = timedelta(minutes=1)
+# How long an ended session is remembered, so that staff can say when somebody was last here; longer than any session lasts.
+KEPT = timedelta(days=365)
 _DEVICE_LENGTH = UserSession.device.type.length
 
 
@@ -153,3 +155,14 @@ def _end_where(*conditions: sa.ColumnElement[bool], now: datetime) -> int:
         .execution_options(synchronize_session=False)
     )
     return len(ended.all())
+
+
+def sweep(now: datetime) -> int:
+    """Forget the sessions, with their devices, that nobody used for so long that they ended long ago. Returns how many."""
+    forgotten = db.session.execute(
+        sa.delete(UserSession)
+        .where(UserSession.last_seen_at < now - KEPT)
+        .returning(UserSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(forgotten.all())

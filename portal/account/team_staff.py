@@ -132,6 +132,8 @@ def create_token() -> ResponseReturnValue:
                 made = staff_tokens.create(
                     form.label.data or "", form.scopes.data or [], form.days.data, actor=person(), now=clock.now()
                 )  # fmt: skip
+                what = f"A staff token was made in your name: {form.label.data}, for {form.days.data} days."
+                security_mail.tell(person().id, "A staff token was made", what, now=clock.now())
         except PortalError as error:
             refuse(form, error)
         else:

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from io import StringIO
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -215,3 +216,19 @@ def test_old_events_are_deleted_only_where_the_vendor_says_so(app: Flask, settin
     assert read() == ["test.old"]
     sweep(app, make_settings(settings.data_dir, settings.database_url, audit_days=365))
     assert read() == []
+
+
+# From before -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_events_of_before_know_whom_they_concern(cast: Cast) -> None:
+    """The migration fills in the person of older events, from their subject or their details."""
+    flask_migrate.downgrade(revision="0006")
+    insert = "INSERT INTO audit_events (at, actor, action, subject_type, subject_id, details) VALUES (:at, 'x', 'x', :kind, 7, :details)"
+    values = [("user", "{}"), ("contract", '{"user_id": 3}'), ("contract", '{"user_id": null}'), ("product", "{}")]
+    with transaction() as session:
+        for kind, details in values:
+            session.execute(sa.text(insert), {"at": "2026-01-01 00:00:00+00", "kind": kind, "details": details})
+    flask_migrate.upgrade()
+    newest = sa.select(AuditEvent.person_id).order_by(AuditEvent.id.desc()).limit(4)
+    assert list(db.session.scalars(newest))[::-1] == [7, 3, None, None]

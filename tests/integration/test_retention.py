@@ -8,6 +8,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock, worker
+from portal.account import sessions
+from portal.account.models import UserSession
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.notices import outbox
@@ -129,3 +131,12 @@ def test_forgetting_goes_on_batch_by_batch(app: Flask, settings: Settings, cast:
         session.execute(sa.update(Delivery).values(state=DeliveryState.SENT, next_attempt_at=None))
     sweep(app, settings)
     assert db.session.scalar(sa.select(sa.func.count()).where(Delivery.address != "")) == 0
+
+
+def test_sessions_of_a_year_ago_are_forgotten_and_running_ones_stay(app: Flask, settings: Settings, cast: Cast) -> None:
+    alice = find_user(cast.alice)
+    with transaction():
+        sessions.begin(alice, device="old", now=NOW - 366 * DAY)
+        sessions.begin(alice, device="new", now=NOW - 10 * DAY)
+    sweep(app, settings)
+    assert list(db.session.scalars(sa.select(UserSession.device))) == ["new"]

@@ -15,6 +15,7 @@ from portal.account import people, staff_tokens, team
 from portal.account.models import StaffToken, User
 from portal.audit import AuditEvent
 from portal.database import db, transaction
+from portal.notices.models import Notice
 from portal.tokens import hash_token
 from portal.web.guards import STAFF_ROLES
 from tests.cast import Cast
@@ -100,6 +101,9 @@ def test_a_token_is_shown_once_and_revoked_by_a_click(app: Flask, cast: Cast, si
     shown = client.post("/staff/tokens/", data=sent).get_data(as_text=True)
     token = shown.partition(staff_tokens.PREFIX)[2].partition("<")[0].partition('"')[0]
     assert ask(app, staff_tokens.PREFIX + token) == 200
+    with app.app_context():
+        [notice] = db.session.scalars(sa.select(Notice).where(Notice.kind == "security_event"))
+        assert (notice.context["title"], token in str(notice.context)) == ("A staff token was made", False)
     listed = client.get("/staff/tokens/").get_data(as_text=True)
     assert "weekly report" in listed
     assert token not in listed
