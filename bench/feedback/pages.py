@@ -1,8 +1,9 @@
-"""What is asked for: the board by each sort, with filters and deep down, searches, similar items, the inbox."""
+"""What is asked for: the board by each sort, with filters and deep down, searches, similar items, the inbox, an item of it, the roadmap."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,7 +64,28 @@ def pages_of(app: Flask, corpus: Corpus) -> list[Page]:
         Page("similar to a title", _similar(subscriber, corpus.titles)),
         Page("similar to a common word", _similar(subscriber, [words.common])),
     ]
+    first, second = _most_voted(app)
+    pages += [
+        Page(name, partial(client.get, path))
+        for name, client, path in (
+            ("triage, the item with most votes", staff, f"/staff/feedback/{first}/"),
+            ("triage, the two with most votes compared", staff, f"/staff/feedback/{second}/merge/{first}"),
+            ("triage, tags", staff, "/staff/feedback/tags/"),
+            ("roadmap", subscriber, "/feedback/roadmap/"),
+            ("roadmap of a lapsed reader", lapsed, "/feedback/roadmap/"),
+            ("roadmap of staff", staff, "/feedback/roadmap/"),
+        )
+    ]
     return pages
+
+
+def _most_voted(app: Flask) -> Sequence[int]:
+    """Return the ids of the two items of the first product that most contracts vote for."""
+    with app.app_context():
+        standing = sa.select(Item.id).where(Item.product_id == 1, Item.merged_into_id.is_(None))
+        ids = db.session.scalars(standing.order_by(Item.tally_votes.desc(), Item.id.desc()).limit(2)).all()
+        db.session.remove()
+    return ids
 
 
 def _sign_in(app: Flask, email: str) -> FlaskClient:

@@ -14,7 +14,7 @@ from portal.database import db
 from portal.errors import NotFound
 from portal.feedback import merging, reading, search, tallies
 from portal.feedback.access import LARGEST_ID, Viewer
-from portal.feedback.models import Comment, Item, NotAlike, StatusChange, Vote
+from portal.feedback.models import Comment, Item, NotAlike, Status, StatusChange, Vote
 
 VOTERS_SHOWN = 50
 COMMENTS_SHOWN = 200
@@ -106,9 +106,12 @@ def open_case(item_id: int, *, now: datetime) -> Case:
 
 
 def look_alikes(case: Case, staff: Viewer, *, now: datetime) -> list[LookAlike]:
-    """Return items of the product that say something similar, but for those that staff found not the same."""
+    """Return items of the product that say something similar, but for those that staff found not the same.
+
+    None for an item that is merged or decided on: by then somebody has looked.
+    """
     item = case.item
-    if item.merged_into_id is not None:
+    if item.merged_into_id is not None or item.status is not Status.UNDER_REVIEW:
         return []
     known = _not_alike(item.id) | {item.id}
     telling = " ".join(word for word in search.words_of(item.title) if len(word) >= TELLING_LETTERS)
