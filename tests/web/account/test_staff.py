@@ -147,15 +147,16 @@ def test_a_contact_replaces_the_other_one(app: Flask, cast: Cast, sign_in: SignI
     ]  # fmt: skip
 
 
-def test_replacing_oneself_signs_out_at_once(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+def test_replacing_oneself_asks_under_the_address_and_signs_out_at_once(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     alice = sign_in(cast.alice)
     url = seat_url(app, cast.alice, cast.contract, "replace")
+    nina = {"name": "Nina", "email": "nina@logistics.example.org"}
     assert "This is your own seat" in text_of(alice.get(url))
-    asked = send(alice, url, name="Nina", email="nina@logistics.example.org")
-    assert "Your own seat goes to Nina, nina@logistics.example.org." in text_of(asked)
+    assert "Your own seat goes to Nina, nina@logistics.example.org." in text_of(send(alice, url, **nina))
+    ticked = {"hand_over": "y", "confirmed": "nina@logistics.example.org"}
+    assert send(alice, url, **{**nina, "email": "nnia@logistics.example.org"}, **ticked).status_code == 200
     assert alice.get("/account/").status_code == 200
-    assert send(alice, url, name="Nina", email="nnia@logistics.example.org", hand_over="y", confirmed="nina@logistics.example.org").status_code == 200
-    assert send(alice, url, name="Nina", email="nina@logistics.example.org", hand_over="y", confirmed="nina@logistics.example.org").location == "/sign-in"
+    assert send(alice, url, **nina, **ticked).location == "/sign-in"
     assert alice.get("/account/").status_code == 302
     assert "Your seat went to Nina" in alice.get("/sign-in").get_data(as_text=True)
 
