@@ -12,14 +12,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.audit import AuditEvent
-from portal.database import db
+from portal.database import db, transaction
 from portal.feedback import digest, followers
 from portal.feedback.loop_models import Answer, Verdict
-from portal.feedback.models import Visibility
-from tests.board import person, release, suspended, write
+from portal.feedback.models import Status, Visibility
+from portal.notices.models import Delivery
+from tests.board import answer, person, release, suspended, write
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
-from tests.loop import draft, give, link, standing
+from tests.loop import deliver, draft, give, link, standing
 
 SignIn = Callable[[str], FlaskClient]
 
@@ -42,14 +43,14 @@ def beta(app: Flask, item_id: int) -> int:
 def post(client: FlaskClient, page: str, action: str, **fields: str) -> tuple[int, str]:
     """Post to `action` with the token of `page`; return the status, and the page it leads to."""
     token = csrf_token(client.get(page).get_data(as_text=True))
-    answer = client.post(action, data={"csrf_token": token, **fields}, follow_redirects=True)
-    return answer.status_code, answer.get_data(as_text=True)
+    found = client.post(action, data={"csrf_token": token, **fields}, follow_redirects=True)
+    return found.status_code, found.get_data(as_text=True)
 
 
 def text(client: FlaskClient, path: str) -> str:
-    answer = client.get(path)
-    assert answer.status_code == 200, path
-    return answer.get_data(as_text=True)
+    found = client.get(path)
+    assert found.status_code == 200, path
+    return found.get_data(as_text=True)
 
 
 # Following -----------------------------------------------------------------------------------------------------------------------
@@ -233,9 +234,9 @@ def test_all_feedback_is_downloaded_with_voting_contracts_and_that_is_noted(
         for title in ("=1+1", "+1", "-1", "@SUM(A1)"):
             write(cast.carol, title, visibility=Visibility.PRIVATE)
     petra = sign_in(cast.petra)
-    answer = petra.get("/staff/feedback/export.csv")
-    assert answer.headers["Content-Disposition"] == "attachment; filename=feedback.csv"
-    rows = list(csv.DictReader(io.StringIO(answer.get_data(as_text=True))))
+    file = petra.get("/staff/feedback/export.csv")
+    assert file.headers["Content-Disposition"] == "attachment; filename=feedback.csv"
+    rows = list(csv.DictReader(io.StringIO(file.get_data(as_text=True))))
     assert [row["title"] for row in rows] == ["Pause a <macro>", "'=1+1", "'+1", "'-1", "'@SUM(A1)"]
     assert (rows[0]["voting_contracts"], rows[0]["linked_releases"]) == ("NW-2041", "15.4b1")
     found = json.loads(petra.get("/staff/feedback/export.json").get_data(as_text=True))
@@ -258,3 +259,31 @@ def test_each_member_of_the_team_switches_the_digest_for_themselves(app: Flask, 
         assert not digest.is_wanted(person(cast.petra).id)
         assert digest.is_wanted(person(cast.ada).id)
     assert "Switch it off for me" in post(petra, path, f"{path}digest", wanted="yes")[1]
+
+
+# Mail ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_one_click_of_a_mail_ends_mail_about_feedback_of_that_product(
+    app: Flask, client: FlaskClient, cast: Cast, item_id: int, sign_in: SignIn
+) -> None:
+    with app.app_context():
+        answer(item_id, Status.PLANNED)
+        (mail,) = deliver()
+    link = next(line for line in mail.text.splitlines() if "/notices/unsubscribe/" in line)
+    path = link.removeprefix("http://127.0.0.1:8000")
+    assert "Stop mail about feedback you follow of Macro Studio?" in client.get(path).get_data(as_text=True)
+    assert client.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    with app.app_context():
+        answer(item_id, Status.SHIPPED, version="15.4", now=NOW + timedelta(hours=1))
+        assert deliver(NOW + timedelta(hours=1)) == []
+    assert "switched off for you" in text(sign_in(cast.alice), f"/feedback/{item_id}/")
+
+
+def test_staff_read_a_mail_of_the_loop_as_it_went_out(app: Flask, cast: Cast, item_id: int, beta: int, sign_in: SignIn) -> None:
+    with app.app_context():
+        notice_id, delivery_id = db.session.execute(sa.select(Delivery.notice_id, Delivery.id).where(Delivery.address == cast.bob)).one()
+        with transaction():
+            db.session.get_one(Delivery, delivery_id).attempts = 1
+    page = text(sign_in(cast.paula), f"/staff/notices/{notice_id}/mails/{delivery_id}/")
+    assert "Does Macro Studio 15.4b1 solve it?" in page
