@@ -48,7 +48,9 @@ def build(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_contract_brings_its_two_contacts_to_their_home_page(demo: Demo, quiet_page: Page, browser: Browser, sign_in: SignIn) -> None:
+def test_a_contract_brings_its_two_contacts_to_their_home_page_and_one_hands_over(
+    demo: Demo, quiet_page: Page, browser: Browser, sign_in: SignIn
+) -> None:
     page = quiet_page
     sign_in(page, "accounts")
     page.goto(f"{demo.url}/staff/contracts/new")
@@ -65,15 +67,42 @@ def test_a_contract_brings_its_two_contacts_to_their_home_page(demo: Demo, quiet
     expect(page.get_by_role("heading", name="Contract NW-7001")).to_be_visible()
     expect(page.get_by_text("2 of 2 seats taken")).to_be_visible()
 
-    for address in ("cranes@harbour.example.org", "it@harbour.example.org"):
-        mail = demo.wait_for_mail(lambda message, to=address: to in str(message["To"]), f"an invitation for {address}")  # type: ignore[misc]
-        contact = browser.new_context().new_page()
-        contact.goto(link_in(mail, "/account/invitations/"))
-        contact.get_by_label("Password", exact=False).first.fill(PASSWORD)
-        contact.get_by_role("button", name="Open my account").click()
-        expect(contact.get_by_role("heading", name="Example Harbour", level=1)).to_be_visible()
+    contacts = {address: accept_invitation(demo, browser, address) for address in ("cranes@harbour.example.org", "it@harbour.example.org")}
+    for contact in contacts.values():
         expect(contact.get_by_text("NW-7001").first).to_be_visible()
-        contact.context.close()
+
+    cranes = contacts["cranes@harbour.example.org"]
+    cranes.goto(f"{demo.url}/account/contracts/NW-7001/")
+    cranes.get_by_role("link", name="Replace Crane control").click()
+    dialog = cranes.get_by_role("dialog")
+    dialog.get_by_label("Name or role of the new contact").fill("Quay control")
+    dialog.get_by_label("Work email of the new contact").fill("quays@harbour.example.org")
+    dialog.get_by_role("button", name="Replace and invite").click()
+    expect(cranes.get_by_text("Your own seat goes to Quay control, quays@harbour.example.org.").first).to_be_visible()
+    cranes.get_by_label("I hand over my own seat, and lose access at once").check()
+    cranes.get_by_role("button", name="Replace and invite").click()
+    expect(cranes.get_by_text("Your seat went to Quay control. You are signed out.")).to_be_visible()
+    expect(accept_invitation(demo, browser, "quays@harbour.example.org").get_by_text("NW-7001").first).to_be_visible()
+    colleague = contacts["it@harbour.example.org"]
+    colleague.goto(f"{demo.url}/account/contracts/NW-7001/")
+    expect(colleague.get_by_text("Crane control was released from seat 1")).to_be_visible()
+    demo.wait_for_mail(
+        lambda message: "it@harbour.example.org" in str(message["To"]) and "Quay control is now a contact" in str(message["Subject"]),
+        "the other contact's notice",
+    )
+
+
+def accept_invitation(demo: Demo, browser: Browser, address: str) -> Page:
+    """Open the link of the invitation to this address in a new window, choose a password, and return the window at home."""
+    mail = demo.wait_for_mail(
+        lambda message: address in str(message["To"]) and "/account/invitations/" in text_of(message), f"an invitation for {address}"
+    )
+    contact = browser.new_context().new_page()
+    contact.goto(link_in(mail, "/account/invitations/"))
+    contact.get_by_label("Password", exact=False).first.fill(PASSWORD)
+    contact.get_by_role("button", name="Open my account").click()
+    expect(contact.get_by_role("heading", name="Example Harbour", level=1)).to_be_visible()
+    return contact
 
 
 def test_a_beta_is_published_once_and_reaches_its_testers(
