@@ -142,7 +142,7 @@ def _product() -> Product | None:
 
 
 # The ages of `reports.AGES`, short enough for a drawing.
-_AGES = ("< 1 week", "1–4 weeks", "1–3 months", "3–12 months", "> 1 year")
+_AGES = ("< 1 wk", "1–4 wk", "1–3 mo", "3–12 mo", "> 1 yr")
 
 # Plots -------------------------------------------------------------------------------------------------------------------------
 
