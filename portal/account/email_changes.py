@@ -59,7 +59,7 @@ def ask(person: User, address: str, *, now: datetime) -> EmailChange:
     new = people.normalize_email(address)
     if new == person.email:
         raise Invalid(f"{new} is your address already.", "email")
-    db.session.execute(sa.select(User.id).where(User.id == person.id).with_for_update())  # one at a time
+    _lock(person.id)
     asked = sa.select(sa.func.count()).where(EmailChange.user_id == person.id, EmailChange.created_at > now - timedelta(days=1))
     if (db.session.scalar(asked) or 0) >= MOST_PER_DAY:
         raise Conflict(f"You have asked for {MOST_PER_DAY} changes within a day. Wait until tomorrow, or write to us.")
@@ -108,6 +108,7 @@ def cancel(person: User, *, now: datetime) -> None:
 
 def cancel_open(user_id: int, *, now: datetime) -> bool:
     """Make the links of a person's change worthless, if one is open: by its owner, or with a new password. Says whether one was."""
+    _lock(user_id)
     closed = _close_open(user_id, "cancelled", now=now)
     if closed:
         person = db.session.get_one(User, user_id)
@@ -128,19 +129,29 @@ def _close_open(user_id: int, outcome: str, *, now: datetime) -> bool:
 
 def find(token: str, *, now: datetime) -> Asked:
     """Return the change of a link. Raises NotFound for a link that is none of ours."""
-    return _find(token, now, lock=False)
-
-
-def _find(token: str, now: datetime, *, lock: bool) -> Asked:
     hashed = tokens.hash_token(token)
-    statement = sa.select(EmailChange).where(sa.or_(EmailChange.old_token_hash == hashed, EmailChange.new_token_hash == hashed))
-    if lock:
-        statement = statement.with_for_update().execution_options(populate_existing=True)
-    change = db.session.scalar(statement)
+    change = db.session.scalar(
+        sa.select(EmailChange).where(sa.or_(EmailChange.old_token_hash == hashed, EmailChange.new_token_hash == hashed))
+    )
     if change is None:
         raise NotFound("We do not know this link. Open the link of the newest mail, whole, or ask for the change again.")
     old_side = change.old_token_hash == hashed
     return Asked(change, old_side, _state(change, old_side, now))
+
+
+def _find_locked(token: str, now: datetime) -> Asked:
+    """Find a change, and hold its person: of all that happens to it at once - the other side, a cancellation, a new password - one comes
+    after the other."""
+    change = find(token, now=now).change
+    _lock(change.user_id)
+    db.session.refresh(change)
+    return find(token, now=now)
+
+
+def _lock(user_id: int) -> None:
+    """Hold a person until the transaction ends, read afresh. It comes before anything of a change is written, or two could wait for
+    each other."""
+    db.session.execute(sa.select(User).where(User.id == user_id).with_for_update(of=User).execution_options(populate_existing=True))
 
 
 def _state(change: EmailChange, old_side: bool, now: datetime) -> State:
@@ -155,15 +166,12 @@ def _state(change: EmailChange, old_side: bool, now: datetime) -> State:
 def confirm(token: str, *, now: datetime) -> Asked:
     """Confirm a change for the side this link was mailed to; the second side makes it so. Returns how it stands then.
 
-    The person is locked first, so of all that happens to the change at once - the other side, a cancellation, a new password - one
-    comes after the other. Raises NotFound for a link that is none of ours, Conflict if the new address is somebody else's by now.
+    Raises NotFound for a link that is none of ours, Conflict if the new address is somebody else's by now.
     """
-    user_id = _find(token, now, lock=False).change.user_id
-    db.session.execute(sa.select(User.id).where(User.id == user_id).with_for_update())
-    asked = _find(token, now, lock=True)
+    asked = _find_locked(token, now)
     if asked.state is not State.OPEN:
         return asked
-    change = asked.change
+    change, user_id = asked.change, asked.change.user_id
     if asked.old_side:
         change.old_confirmed_at = now
     else:
@@ -180,7 +188,7 @@ def confirm(token: str, *, now: datetime) -> Asked:
 
 def refuse(token: str, *, now: datetime) -> None:
     """Cancel a change by one of its links. Raises NotFound for a link that is none of ours, Conflict if it is over."""
-    asked = _find(token, now, lock=True)
+    asked = _find_locked(token, now)
     if asked.state not in {State.OPEN, State.WAITING}:
         raise Conflict("This change of address is over already.")
     cancel_open(asked.change.user_id, now=now)

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Self
 
 from flask import flash, redirect, request, url_for
-from flask_limiter.util import get_remote_address
 from flask_login import current_user
 from limits import parse
 from werkzeug.exceptions import TooManyRequests
@@ -25,7 +24,8 @@ from portal.extensions import limiter
 from portal.feedback import attachments, drafts, uploads
 from portal.feedback.attachments import Arrived, Limits
 from portal.feedback.uploads import Received
-from portal.feedback.writing_models import Attachment, Draft, DraftPurpose
+from portal.feedback.writing_models import DraftPurpose
+from portal.web.client import client_network
 
 TOKENS_IN_COOKIE = 5
 # Drafts of people who are not signed in, from one address. A whole office has one address.
@@ -73,7 +73,7 @@ def sign_in_first(purpose: DraftPurpose, item_id: int | None, received: Received
 
 def allow_stranger() -> bool:
     """Count a draft of somebody who is signed out against their address; False when there were too many."""
-    return bool(limiter.limiter.hit(STRANGERS_LIMIT, _SCOPE, get_remote_address()))
+    return bool(limiter.limiter.hit(STRANGERS_LIMIT, _SCOPE, client_network()))
 
 
 def with_draft(response: Response, token: str) -> Response:
@@ -100,49 +100,62 @@ def _cookie_name() -> str:
     return "__Host-portal-drafts" if current_settings().is_https else "portal-drafts"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A file that waits in a draft; `size` in bytes."""
+
+    id: int
+    filename: str
+    size: int
+
+
 @dataclass
 class Desk:
-    """What lies before a writer who is signed in: the draft the form belongs to, if any, its files, and those that came now."""
+    """What lies before a writer who is signed in: the draft the form belongs to, if any, its fields and files, and files that came now."""
 
     purpose: DraftPurpose
     item_id: int | None
     token: str | None = None
-    draft: Draft | None = None
-    kept: list[Attachment] = field(default_factory=list)
+    draft_id: int | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
     files: list[Arrived] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @classmethod
     def returned_to(cls, purpose: DraftPurpose, item_id: int | None, person: User) -> Self:
         """Return the desk of somebody who comes to write: with what waits for them, if the address asks for that."""
-        if "kept" not in request.args:
-            return cls(purpose, item_id)
-        for token in tokens_kept():
+        for token in tokens_kept() if "kept" in request.args else []:
             draft = drafts.open_draft(token, purpose, person, item_id, clock.now())
             if draft is not None:
-                return cls(purpose, item_id, token, draft, list(draft.attachments))
+                return cls(purpose, item_id, token, draft.id, dict(draft.fields), _waiting_in(draft.id))
         return cls(purpose, item_id)
 
     @classmethod
     def sent(cls, purpose: DraftPurpose, item_id: int | None, person: User, received: Received) -> Self:
         """Return the desk as a form came back from it."""
+        most = limits().number
+        desk = cls(purpose, item_id, problems=list(received.refusals))
         token = received.fields.get("draft")
         draft = drafts.open_draft(token, purpose, person, item_id, clock.now())
-        wanted = set(received.fields.getlist("keep"))
-        kept = [one for one in draft.attachments if str(one.id) in wanted] if draft else []
-        most = limits().number
-        room = max(0, most - len(kept))
-        problems = list(received.refusals)
+        if draft is not None:
+            wanted = set(received.fields.getlist("keep"))
+            desk.token, desk.draft_id = token, draft.id
+            desk.kept = [one for one in _waiting_in(draft.id) if str(one.id) in wanted]
+        elif token:
+            desk.problems.append(drafts.SENT_ALREADY)
+        room = max(0, most - len(desk.kept))
         if len(received.files) > room:
-            problems.append(f"More than {most} files do not go with one text. Leave some out, or zip them.")
-        return cls(purpose, item_id, token if draft else None, draft, kept, received.files[:room], problems)
+            desk.problems.append(f"More than {most} files do not go with one text. Leave some out, or zip them.")
+        desk.files = received.files[:room]
+        return desk
 
     def keep(self, person: User, received: Received, names: Sequence[str]) -> None:
         """Put the files that came into a draft, since the form comes back and cannot bring them again.
 
         While the database does not answer, the text still comes back, without them.
         """
-        if not self.files and self.draft is None:
+        if not self.files and self.draft_id is None:
             return
         try:
             self._keep(person, received.text(*names), clock.now())
@@ -151,14 +164,26 @@ class Desk:
 
     def _keep(self, person: User, fields: Mapping[str, str], now: datetime) -> None:
         with transaction():
-            self.token, self.draft = drafts.keep(self.purpose, self.item_id, fields, person.id, now=now, token=self.token)
-            drafts.leave_out(self.draft, self.kept)
-            attachments.add(self.files, person, draft_id=self.draft.id, now=now)
+            self.token, draft = drafts.keep(self.purpose, self.item_id, fields, person.id, now=now, token=self.token)
+            drafts.leave_out(draft.id, [one.id for one in self.kept])
+            attachments.add(self.files, person, draft_id=draft.id, now=now)
+            self.draft_id, self.kept = draft.id, _waiting_in(draft.id)
         self.files = []
-        self.kept = list(self.draft.attachments)
 
     def hand_over(self, person: User, *, item_id: int, comment_id: int | None = None) -> None:
-        """Give the files to what was written, in its transaction, and forget the draft."""
-        attachments.move(self.kept, item_id=item_id, comment_id=comment_id)
+        """Give the files to what was written, in its transaction, and forget the draft. Raises Conflict if it was sent already."""
+        if self.draft_id is not None:
+            drafts.claim(self.draft_id, self.token or "")
+            attachments.take_out(self.draft_id, [one.id for one in self.kept], item_id=item_id, comment_id=comment_id)
         attachments.add(self.files, person, item_id=item_id, comment_id=comment_id, now=clock.now())
-        drafts.remove(self.draft)
+        drafts.remove(self.draft_id)
+
+    def hand_to_draft(self, person: User, draft_id: int) -> None:
+        """Give the files to another draft, in its transaction."""
+        if self.draft_id is not None:
+            attachments.take_out(self.draft_id, [one.id for one in self.kept], to_draft=draft_id)
+        attachments.add(self.files, person, draft_id=draft_id, now=clock.now())
+
+
+def _waiting_in(draft_id: int) -> list[Kept]:
+    return [Kept(one.id, one.filename, one.size) for one in attachments.waiting_in(draft_id)]
