@@ -77,10 +77,12 @@ def _found(viewer: Viewer, wanted: Filter) -> search.Found | None:
     return search.find(wanted.search, None if viewer.staff else [*viewer.contracts, *viewer.lapses])
 
 
-def _conditions(viewer: Viewer, wanted: Filter, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
-    conditions = [visible_to(viewer)]
+def _conditions(viewer: Viewer, wanted: Filter, found: search.Found | None, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
+    """The conditions of `wanted`, but for what is searched for: `found` says whether that is few."""
+    few = wanted.scope is not Scope.ALL or (found is not None and not found.many)
+    conditions = [visible_to(viewer, few=few)]
     if wanted.product_id is not None:
-        conditions.append(Item.product_id == wanted.product_id)
+        conditions.append((Item.product_id + 0 if few else Item.product_id) == wanted.product_id)
     if wanted.kind is not None:
         conditions.append(Item.kind == wanted.kind)
     if wanted.scope is Scope.MINE:
@@ -154,8 +156,8 @@ def comment_count() -> sa.ColumnElement[int]:
 
 def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: datetime, size: int = paging.PAGE_SIZE) -> paging.Page:
     """Return a page of Rows: the items visible to the viewer that `wanted` describes."""
-    conditions = _conditions(viewer, wanted, with_status=True)
     found = _found(viewer, wanted)
+    conditions = _conditions(viewer, wanted, found, with_status=True)
     if found is not None:
         conditions.append(found.condition)
     statement = sa.select(Item, votes.count_of_item(now), comment_count(), votes.is_ours(viewer)).where(*conditions)
@@ -175,8 +177,8 @@ def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: date
 
 def count_by_status(viewer: Viewer, wanted: Filter) -> Counts:
     """Return how many visible items stand where, under all filters but that of the status."""
-    status, conditions = status_shown_to(viewer), _conditions(viewer, wanted, with_status=False)
-    found = _found(viewer, wanted)
+    found, status = _found(viewer, wanted), status_shown_to(viewer)
+    conditions = _conditions(viewer, wanted, found, with_status=False)
     if found is not None:
         conditions.append(found.sample)
     rows = db.session.execute(sa.select(status, sa.func.count()).select_from(Item).where(*conditions).group_by(status))
