@@ -52,7 +52,7 @@ def feed(product: str, form: str) -> ResponseReturnValue:
 def _private(product: Product, form: str, token: str) -> Response:
     now = clock.now()
     wrong_tokens.refuse_if_too_many()
-    contact = access_tokens.authenticate(token, TokenPurpose.FEED, now)
+    contact = access_tokens.authenticate(token, TokenPurpose.FEED)
     found = feeds.private_feed(product, contact, current_settings(), now) if contact is not None else None
     if found is None:
         wrong_tokens.count()

@@ -77,7 +77,7 @@ def identify(now: datetime) -> Caller:
     scheme, _, token = request.headers["Authorization"].partition(" ")
     token = token.strip()
     wrong_tokens.refuse_if_too_many()
-    contact = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD, now) if scheme.lower() == _BEARER else None
+    contact = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD) if scheme.lower() == _BEARER else None
     if contact is None:
         wrong_tokens.count()
         refusal = in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")

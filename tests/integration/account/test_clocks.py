@@ -7,14 +7,16 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from portal.account import contacts, contracts, past, reminders
+from portal import tokens
+from portal.account import access_tokens, contacts, contracts, invitations, past, reminders, sessions
 from portal.account.entitlements import Benefit, decide, entitled
-from portal.account.models import Contact, Contract
+from portal.account.models import Contact, Contract, Invitation, TokenPurpose
+from portal.config import current_settings
 from portal.database import db, transaction
 from portal.notices.models import Notice
-from tests.builds import find_contract, find_user
+from tests.builds import find_contract, find_seat, find_user
 from tests.cast import Cast
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 
 pytestmark = pytest.mark.usefixtures("app_context", "far_from_utc")
 SECOND = timedelta(seconds=1)
@@ -131,3 +133,20 @@ def test_a_clock_that_steps_back_two_hours_gives_no_second_answer(cast: Cast) ->
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Notice)) == made
     assert contracts.next_term(contract, back)[0] == date(2027, 12, 11)
     assert [is_entitled(cast, contract, now) for now in (back, midnight, midnight + timedelta(days=300))] == [True, True, True]
+
+
+def test_what_was_made_before_a_clock_steps_back_two_hours_goes_on_working(cast: Cast) -> None:
+    """Sessions, tokens and invitations of the last two hours: none is refused for being of the future."""
+    back = NOW - timedelta(hours=2)
+    with transaction():
+        alice = find_user(cast.alice)
+        cookie = sessions.begin(alice, device="laptop", now=NOW)
+        token = access_tokens.create(find_seat(cast.alice).id, "curl", actor=alice, now=NOW)
+        contacts.name_contact(find_contract(cast.other_contract), name="N", email="n@foods.example.org", actor=None, now=NOW)
+    link = tokens.derive_token(SECRET, invitations.PURPOSE, db.session.scalars(sa.select(Invitation.nonce)).one())
+    assert sessions.find(cookie, alice.fs_uniquifier, current_settings(), back) is not None
+    assert access_tokens.authenticate(token, TokenPurpose.DOWNLOAD) is not None
+    with transaction():
+        access_tokens.touch(token, now=back)
+        assert invitations.accept(link, password_hash="hash", name="N", now=back).email == "n@foods.example.org"
+    assert is_entitled(cast, find_contract(cast.contract), back)

@@ -118,15 +118,15 @@ def test_a_token_speaks_for_its_seat_until_it_is_revoked(cast: Cast) -> None:
     alice = person(cast.alice)
     with transaction():
         token = access_tokens.create(seat_of(cast.alice).id, "build server", actor=alice, now=NOW)
-    found = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD, NOW)
+    found = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD)
     assert found is not None
     assert found.user_id == alice.id
     with transaction():
         access_tokens.touch(token, now=NOW)
         access_tokens.revoke(access_tokens.tokens_of(alice)[0].id, actor=alice, now=NOW)
-    assert access_tokens.authenticate(token, TokenPurpose.DOWNLOAD, NOW) is None
-    assert access_tokens.authenticate("", TokenPurpose.DOWNLOAD, NOW) is None
-    assert access_tokens.authenticate("\udcff\x00", TokenPurpose.DOWNLOAD, NOW) is None
+    assert access_tokens.authenticate(token, TokenPurpose.DOWNLOAD) is None
+    assert access_tokens.authenticate("", TokenPurpose.DOWNLOAD) is None
+    assert access_tokens.authenticate("\udcff\x00", TokenPurpose.DOWNLOAD) is None
 
 
 def test_a_token_dies_with_the_seat_and_with_the_account(cast: Cast) -> None:
@@ -135,8 +135,8 @@ def test_a_token_dies_with_the_seat_and_with_the_account(cast: Cast) -> None:
         of_bob = access_tokens.create(seat_of(cast.bob).id, "b", actor=person(cast.bob), now=NOW)
         contacts.release_contact(seat_of(cast.alice), actor=None, now=NOW)
         person(cast.bob).active = False
-    assert access_tokens.authenticate(of_alice, TokenPurpose.DOWNLOAD, NOW) is None
-    assert access_tokens.authenticate(of_bob, TokenPurpose.DOWNLOAD, NOW) is None
+    assert access_tokens.authenticate(of_alice, TokenPurpose.DOWNLOAD) is None
+    assert access_tokens.authenticate(of_bob, TokenPurpose.DOWNLOAD) is None
 
 
 def test_nobody_makes_or_revokes_a_token_of_somebody_elses_seat(cast: Cast) -> None:

@@ -75,8 +75,8 @@ def test_sessions_tokens_and_links_of_the_seat_are_dead(cast: Cast) -> None:
     assert find(cookie, uniquifier, settings, LATER) is None
     assert find(cookie, find_user(cast.alice).fs_uniquifier, settings, LATER) is None
     assert db.session.scalars(sa.select(UserSession.ended_at).where(UserSession.user_id == alice.id)).all() == [LATER]
-    assert access_tokens.authenticate(download, TokenPurpose.DOWNLOAD, LATER) is None
-    assert access_tokens.authenticate(feed, TokenPurpose.FEED, LATER) is None
+    assert access_tokens.authenticate(download, TokenPurpose.DOWNLOAD) is None
+    assert access_tokens.authenticate(feed, TokenPurpose.FEED) is None
     assert set(db.session.scalars(sa.select(AccessToken.revoked_at))) == {LATER}
     assert reset_password_token_status(reset)[2] is None  # type: ignore[no-untyped-call]
 
@@ -133,7 +133,7 @@ def test_a_seat_of_another_contract_keeps_its_rights_its_tokens_and_its_invitati
     alice = find_user(cast.alice)
     assert not decide(alice, Benefit.BETAS, find_contract(cast.contract).product, LATER).allowed
     assert decide(alice, Benefit.BETAS, second.product, LATER).allowed
-    assert access_tokens.authenticate(token, TokenPurpose.DOWNLOAD, LATER) is not None
+    assert access_tokens.authenticate(token, TokenPurpose.DOWNLOAD) is not None
     assert db.session.scalars(sa.select(Invitation.revoked_at)).all() == [None]
 
 
