@@ -21,6 +21,7 @@ from portal.feedback.cli import feedback
 from portal.home.audit_cli import audit as audit_commands
 from portal.notices.cli import notices
 from portal.products.cli import product
+from portal.releases import downloads_cli
 from portal.releases.cli import release
 
 
@@ -74,6 +75,7 @@ def upgrade_database() -> None:
 
 
 team_cli.add_to(account.staff)
+downloads_cli.add_to(release)
 session_cli.add_to(person)
 COMMANDS: tuple[click.Command, ...] = (
     database, *account.COMMANDS, person, audit_commands, beta_terms, feedback, notices, product, release,

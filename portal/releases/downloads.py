@@ -6,9 +6,11 @@ what was sent may lie between here and there: a client that is cut off then, or 
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from portal.account.models import Contract, User
 from portal.database import db, insert
 from portal.releases.models import Build, Download
 from portal.web.ranges import Span, covers, merge
@@ -17,9 +19,7 @@ OPEN_FOR = timedelta(hours=24)
 SECOND_THOUGHTS = timedelta(minutes=10)
 
 
-def record(
-    build_id: int, user_id: int, contract_id: int | None, byte_range: Span, now: datetime, *, address: str | None = None
-) -> int:
+def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Span, now: datetime, *, address: str | None = None) -> int:
     """Note that a range of a build was granted to a person, and return the id of the download it belongs to.
 
     `contract_id` is None when it was taken under no contract: by staff, or a stable build that any customer may have. `address` is
@@ -72,3 +72,27 @@ def note_sent(download_id: int, byte_range: Span, now: datetime) -> None:
 
 def _added(pairs: list[list[int]], span: Span) -> list[list[int]]:
     return [[one.first, one.last] for one in merge([*(Span(*pair) for pair in pairs), span])]
+
+
+class Taken(NamedTuple):
+    """A download as the ledger has it. `email` is None for a download that nobody's account made."""
+
+    filename: str
+    email: str | None
+    contract: str | None
+    started_at: datetime
+    completed_at: datetime | None
+    address: str | None
+
+
+def of_release(release_id: int) -> list[Taken]:
+    """Return the downloads of a release, the latest first."""
+    rows = db.session.execute(
+        sa.select(Build.filename, User.email, Contract.number, Download.started_at, Download.completed_at, Download.address)
+        .join(Build, Build.id == Download.build_id)
+        .outerjoin(User, User.id == Download.user_id)
+        .outerjoin(Contract, Contract.id == Download.contract_id)
+        .where(Build.release_id == release_id)
+        .order_by(Download.id.desc())
+    )
+    return [Taken(*row) for row in rows]

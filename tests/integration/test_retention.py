@@ -1,15 +1,18 @@
 """What the worker forgets by the day: addresses of downloads and deliveries, texts of notices. Counts and states stay."""
 
+import json
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock, worker
 from portal.account import sessions
 from portal.account.models import UserSession
+from portal.cli import main
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.notices import outbox
@@ -19,7 +22,7 @@ from portal.releases.models import Channel, Download
 from portal.web.ranges import Span
 from tests.builds import find_user, only_build, publish_release
 from tests.cast import Cast
-from tests.conftest import NOW, make_settings
+from tests.conftest import NOW, SECRET, make_settings
 from tests.web.account.pages import try_password
 
 pytestmark = pytest.mark.usefixtures("app_context")
@@ -113,6 +116,10 @@ def test_an_address_is_not_even_noted_where_none_is_kept(app: Flask, settings: S
     client = signed_in(app, cast.erin)
     assert client.get("/releases/macro-studio/15.2/download/studio.msi").status_code == 200
     assert list(db.session.scalars(sa.select(Download.address))) == [kept]
+    environment = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url, "SECRET_KEY": SECRET}
+    listed = CliRunner().invoke(main, ["release", "downloads", "macro-studio", "15.2", "--json"], env=environment)
+    [taken] = json.loads(listed.output)
+    assert (taken["file"], taken["person"], taken["contract"], taken["address"]) == ("studio.msi", cast.erin, None, kept)
 
 
 def signed_in(app: Flask, email: str) -> FlaskClient:

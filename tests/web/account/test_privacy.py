@@ -10,9 +10,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.account.models import User
-from portal.database import db
+from portal.database import db, transaction
+from portal.feedback.writing_models import Attachment
+from portal.storage import store
+from tests import board
 from tests.cast import PASSWORD, Cast
-from tests.conftest import csrf_token
+from tests.conftest import NOW, csrf_token
 
 SignIn = Callable[[str], FlaskClient]
 
@@ -61,3 +64,30 @@ def test_an_erased_person_is_signed_out_and_cannot_sign_in_again(app: Flask, cas
     token = csrf_token(fresh.get("/sign-in").get_data(as_text=True))
     answer = fresh.post("/sign-in", data={"email": cast.erin, "password": PASSWORD, "csrf_token": token})
     assert answer.status_code != 302
+
+
+def test_the_copy_holds_the_files_that_were_attached(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    client = sign_in(cast.alice)
+    with app.app_context():
+        item_id = board.write(cast.alice)
+        with transaction() as session:
+            alice = session.scalars(sa.select(User).where(User.email == cast.alice)).one()
+            stored = store().write([b"one line of a log"], 100)
+            session.add(
+                Attachment(
+                    item_id=item_id,
+                    organization_id=alice.organization_id,
+                    user_id=alice.id,
+                    filename="log.txt",
+                    size=stored.size,
+                    sha256=stored.sha256,
+                    created_at=NOW,
+                )
+            )
+        db.session.remove()
+    token = csrf_token(client.get("/account/data/").get_data(as_text=True))
+    archive = zipfile.ZipFile(BytesIO(client.post("/account/data/copy", data={"csrf_token": token}).data))
+    [name] = [name for name in archive.namelist() if name.startswith("files/")]
+    assert name.endswith("-log.txt")
+    assert archive.read(name) == b"one line of a log"
+    assert json.loads(archive.read("feedback_items.json"))[0]["title"] == "Pause a macro"
