@@ -112,6 +112,7 @@ def upgrade() -> None:
         "feedback_mailed",
         sa.Column("item_id", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("comments_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["item_id"], ["feedback_items.id"], name=op.f("fk_feedback_mailed_item_id_feedback_items")),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_feedback_mailed")),
     )

@@ -122,12 +122,16 @@ class Update(Base):
 
 
 class Mailed(Base):
-    """When an item was last written about to its author and followers. Whoever mails about it locks this row first."""
+    """When an item's author and followers were last mailed its news, `at`, and its author comments, `comments_at`.
+
+    Whoever mails about it locks this row first.
+    """
 
     __tablename__ = "feedback_mailed"
 
     item_id: Mapped[int] = mapped_column(sa.ForeignKey("feedback_items.id"), primary_key=True)
     at: Mapped[datetime | None]
+    comments_at: Mapped[datetime | None]
 
 
 class DigestChoice(Base):

@@ -216,7 +216,7 @@ def test_feedback_is_asked_voted_for_answered_and_comes_back_by_mail(
     staff.get_by_label("Official response").fill("A step that waits for a file comes with 15.4.")
     staff.get_by_role("button", name="Save and tell the author").click()
     author = demo.accounts["subscriber"]["email"]
-    mail = demo.wait_for_mail(lambda message: "planned for 15.4" in message["Subject"] and author in message["To"], "the answer")
+    mail = demo.wait_for_mail(lambda message: f"planned for 15.4: {title}" in message["Subject"] and author in message["To"], "the answer")
     assert title in mail["Subject"]
     assert "waits for a file comes with 15.4" in " ".join(text_of(mail).split())
     staff.context.close()
