@@ -137,18 +137,21 @@ def add(
     db.session.flush()
 
 
-def move(kept: Sequence[Attachment], *, item_id: int, comment_id: int | None = None) -> None:
-    """Take attachments out of their draft, to the item or comment it has become."""
-    for attachment in kept:
-        attachment.draft_id, attachment.item_id, attachment.comment_id = None, item_id, comment_id
-    db.session.flush()
+def waiting_in(draft_id: int) -> list[Attachment]:
+    """Return the files that wait in a draft, in order."""
+    return list(db.session.scalars(sa.select(Attachment).where(Attachment.draft_id == draft_id).order_by(Attachment.id)))
 
 
-def move_to_draft(kept: Sequence[Attachment], draft_id: int) -> None:
-    """Take attachments of one draft to another."""
-    for attachment in kept:
-        attachment.draft_id = draft_id
-    db.session.flush()
+def take_out(
+    draft_id: int, ids: Collection[int], *, item_id: int | None = None, comment_id: int | None = None, to_draft: int | None = None
+) -> None:
+    """Take files out of a draft, to the item or comment it has become, or to another draft."""
+    db.session.execute(
+        sa.update(Attachment)
+        .where(Attachment.draft_id == draft_id, Attachment.id.in_(ids))
+        .values(draft_id=to_draft, item_id=item_id, comment_id=comment_id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def shown_to(viewer: Viewer, item_ids: Collection[int]) -> dict[tuple[int | None, int | None], list[Attachment]]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from portal import tokens
 from portal.account.models import User, UserSession
 from portal.database import db
+from portal.errors import Conflict
 from portal.feedback.writing_models import Attachment, Draft, DraftPurpose
 
 KEPT_FOR = timedelta(days=7)
@@ -19,6 +20,9 @@ SESSION_REMEMBERED = timedelta(days=30)
 MOST_OF_ONE_PERSON = 20
 MOST_OF_STRANGERS = 500
 MOST_CHARACTERS = 100_000
+SENT_ALREADY = (
+    "This was sent already, or is older than a week. Look on the board before you send it once more; its files are gone from here."
+)
 
 
 def keep(
@@ -52,21 +56,26 @@ def open_draft(token: str | None, purpose: DraftPurpose, person: User, item_id: 
     return draft
 
 
-def remove(draft: Draft | None) -> None:
+def claim(draft_id: int, token: str) -> None:
+    """Keep a draft for this transaction alone, which sends it. Raises Conflict if somebody has: a button was pressed twice.
+
+    The number alone does not tell: SQLite gives that of a draft that is gone to the next one.
+    """
+    same = sa.select(Draft.id).where(Draft.id == draft_id, Draft.token_hash == tokens.hash_token(token))
+    if db.session.scalar(same.with_for_update()) is None:
+        raise Conflict(SENT_ALREADY)
+
+
+def remove(draft_id: int | None) -> None:
     """Forget a draft, and the files that were not taken out of it."""
-    if draft is not None:
-        _remove([draft.id])
+    if draft_id is not None:
+        _remove([draft_id])
 
 
-def leave_out(draft: Draft, kept: Collection[Attachment]) -> None:
+def leave_out(draft_id: int, kept: Collection[int]) -> None:
     """Forget the files of a draft that are not among `kept`."""
-    staying = [attachment.id for attachment in kept]
-    db.session.execute(
-        sa.delete(Attachment)
-        .where(Attachment.draft_id == draft.id, Attachment.id.not_in(staying))
-        .execution_options(synchronize_session=False)
-    )
-    db.session.expire(draft, ["attachments"])
+    gone = sa.delete(Attachment).where(Attachment.draft_id == draft_id, Attachment.id.not_in(kept))
+    db.session.execute(gone.execution_options(synchronize_session=False))
 
 
 def sweep(now: datetime) -> int:
@@ -95,8 +104,8 @@ def _forget_beyond(user_id: int | None) -> None:
 def _remove(ids: Collection[int]) -> None:
     if not ids:
         return
-    for model, column in ((Attachment, Attachment.draft_id), (Draft, Draft.id)):
-        db.session.execute(sa.delete(model).where(column.in_(ids)).execution_options(synchronize_session=False))
+    for statement in (sa.delete(Attachment).where(Attachment.draft_id.in_(ids)), sa.delete(Draft).where(Draft.id.in_(ids))):
+        db.session.execute(statement.execution_options(synchronize_session=False))
     db.session.expire_all()
 
 

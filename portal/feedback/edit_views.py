@@ -30,7 +30,7 @@ def edit(item_id: int) -> ResponseReturnValue:
     person = me()
     item = access.find_item(_editor(person), item_id)
     desk = Desk.returned_to(DraftPurpose.EDIT, item_id, person)
-    typed = desk.draft.fields if desk.draft is not None else {}
+    typed = desk.fields
     number = typed.get("number", "")
     form = EditForm(
         formdata=None,

@@ -131,7 +131,7 @@ def item(item_id: int) -> ResponseReturnValue:
         flash(f"{found.kind.capitalize()} {item_id} was merged into this one. Its votes and comments are here.", "info")
         return redirect(url_for(".item", item_id=further))
     desk = Desk.returned_to(DraftPurpose.COMMENT, item_id, person)
-    form = CommentForm(formdata=None, body=desk.draft.fields.get("body", "") if desk.draft else "")
+    form = CommentForm(formdata=None, body=desk.fields.get("body", ""))
     return show_item(item_id, form, desk)
 
 

@@ -55,8 +55,6 @@ class Draft(Base):
     fields: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
 
-    attachments: Mapped[list["Attachment"]] = relationship(order_by="Attachment.id")
-
 
 class Attachment(Base):
     """A file that came with an item or a comment, or waits in a draft. Its bytes lie in storage under `sha256`.

@@ -16,7 +16,7 @@ from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Invalid
 from portal.extensions import csrf
-from portal.feedback import access, attachments, drafts, search, votes, writing
+from portal.feedback import access, drafts, search, votes, writing
 from portal.feedback.access import ReadOnly, Viewer
 from portal.feedback.forms import CommentForm, ItemForm, read_choice, save
 from portal.feedback.keeping_views import Desk, limits, receive, sign_in_first, with_draft
@@ -63,9 +63,9 @@ def new() -> ResponseReturnValue:
     desk = Desk.returned_to(DraftPurpose.ITEM, None, person)
     form = ItemForm(formdata=None)
     products = _offer(form, viewer)
-    if desk.draft is not None:
+    if desk.draft_id is not None:
         for name in ITEM_FIELDS:
-            form[name].data = desk.draft.fields.get(name) or form[name].data
+            form[name].data = desk.fields.get(name) or form[name].data
     else:
         _fill_in(form, person)
     return _show_new(form, viewer, products, desk)
@@ -190,9 +190,8 @@ def _vote_instead(item_id: int, person: User, desk: Desk, received: Received) ->
         token = ""  # nosec B105 # no token yet
         if body:
             token, draft = drafts.keep(DraftPurpose.COMMENT, item_id, {"body": body}, person.id, now=now)
-            attachments.move_to_draft(desk.kept, draft.id)
-            attachments.add(desk.files, person, draft_id=draft.id, now=now)
-        drafts.remove(desk.draft)
+            desk.hand_to_draft(person, draft.id)
+        drafts.remove(desk.draft_id)
     if not body:
         flash("Your contract votes for it now.", "success")
         return redirect(url_for("feedback.item", item_id=item_id))

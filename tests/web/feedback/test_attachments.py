@@ -1,8 +1,10 @@
 """Files that come with feedback: who gets them, as what, which are taken, and what is left of those that are not."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +18,7 @@ from portal.feedback.models import Item
 from portal.feedback.writing_models import Attachment, Draft
 from tests.board import answer, release, suspended, write
 from tests.cast import Cast
-from tests.conftest import make_settings
+from tests.conftest import csrf_token, make_settings
 from tests.web.feedback.pages import forms, text, words
 from tests.web.releases.test_uploads import Unreadable
 
@@ -173,7 +175,10 @@ def test_nobody_takes_files_out_of_somebody_else_s_draft(app: Flask, cast: Cast,
     alice, bob = sign_in(cast.alice), sign_in(cast.bob)
     filled = forms(new(alice, (LOG, "a.log"), preview="1").get_data(as_text=True))["/feedback/new"]
     theirs = forms(text(bob, "/feedback/new"))["/feedback/new"]
-    post(bob, "/feedback/new", {**theirs, "draft": filled["draft"]}, keep=["1"], title="Bob's", body="Mine")
+    refused = post(bob, "/feedback/new", {**theirs, "draft": filled["draft"]}, keep=["1"], title="Bob's", body="Mine")
+    assert refused.status_code == 400
+    assert "a.log" not in refused.get_data(as_text=True)
+    assert post(bob, "/feedback/new", forms(refused.get_data(as_text=True))["/feedback/new"], keep=["1"]).status_code == 302
     assert [item for _, item, _ in rows(app)] == [None]
     assert "a.log" not in text(bob, "/feedback/1/")
 
@@ -207,3 +212,22 @@ def test_without_a_token_of_ours_no_file_is_stored(app: Flask, settings: Setting
     assert "no longer valid" in refused.get_data(as_text=True)
     assert rows(app) == []
     assert stored(settings) == []
+
+
+def test_the_button_pressed_twice_sends_a_draft_once(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice = sign_in(cast.alice)
+    filled = forms(new(alice, (LOG, "a.log"), preview="1").get_data(as_text=True))["/feedback/new"]
+    twins = [sign_in(cast.alice) for _ in range(4)]
+    tokens = [csrf_token(text(twin, "/feedback/new")) for twin in twins]
+    together = Barrier(len(twins))
+
+    def press(number: int) -> int:
+        together.wait(10)
+        return post(twins[number], "/feedback/new", {**filled, "csrf_token": tokens[number]}, keep=["1"]).status_code
+
+    with ThreadPoolExecutor(len(twins)) as pool:
+        codes = sorted(pool.map(press, range(len(twins))))
+    assert codes == [302, 400, 400, 400]
+    with app.app_context():
+        (sent,) = db.session.scalars(sa.select(Item.id))
+    assert [item for _, item, _ in rows(app)] == [sent]
