@@ -1,6 +1,7 @@
 """Programs that act for a member of staff by a token: what it opens, and every way it dies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 
@@ -181,3 +182,31 @@ def test_a_lost_role_closes_its_pages_at_the_very_next_request(app: Flask, cast:
         event = db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "staff.roles_changed")).one()
         assert event.details["changes"] == {"roles": [["accounts"], ["product"]]}
         assert (event.source, event.address) == ("web", "127.0.0.1")
+
+
+DOORS = {
+    "builds:write": ["/staff/api/releases/macro-studio/15.3b1/"],
+    "feedback:read": ["/staff/api/feedback.json", "/staff/api/feedback.csv"],
+    "contracts:read": ["/staff/api/contracts.json", "/staff/api/contracts.csv"],
+    "audit:read": ["/staff/api/audit.json", "/staff/api/audit.csv"],
+}
+
+
+def test_each_scope_opens_its_own_doors_alone(app: Flask, cast: Cast) -> None:
+    assert DOORS.keys() == staff_tokens.SCOPES.keys()
+    make_draft(app, cast)
+    for scope in DOORS:
+        token = make(app, cast.ada, scope)
+        opened = {url for urls in DOORS.values() for url in urls if ask(app, token, url) == 200}
+        assert opened == set(DOORS[scope]), scope
+
+
+def test_support_reads_contracts_by_a_program_too(app: Flask, cast: Cast) -> None:
+    token = make(app, cast.sue, "contracts:read")
+    answer = app.test_client().get("/staff/api/contracts.json", headers={"Authorization": f"Bearer {token}"})
+    assert {one["number"] for one in answer.get_json()} >= {cast.contract, cast.lapsed_contract}
+
+
+def test_wrong_tokens_are_counted_by_address(app: Flask, cast: Cast, token: str) -> None:
+    app.extensions["portal.settings"] = replace(app.extensions["portal.settings"], token_limit="3 per minute")
+    assert [ask(app, f"{token}{number}") for number in range(4)] == [401, 401, 401, 429]
