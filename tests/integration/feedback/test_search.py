@@ -2,6 +2,7 @@
 
 import random
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 
@@ -132,3 +133,15 @@ def test_any_text_is_found_by_the_words_it_holds_and_by_no_others(cast: Cast) ->
 def _is_held(word: str, there: list[str]) -> bool:
     begins = len(word) >= search.PREFIX_LENGTH and not word.isdigit()
     return any(other == word or (begins and other.startswith(word)) for other in there)
+
+
+def test_a_migration_indexes_what_is_there(cast: Cast) -> None:
+    item_id = write(cast.alice, "Überlange 日本 Listen", body="p1 15 \u0130stanbul ﬁle")
+    vote(cast.carol, item_id)
+    before = db.session.execute(sa.text("SELECT * FROM feedback_search")).all()
+    db.session.remove()
+    flask_migrate.downgrade(revision="0008")
+    flask_migrate.upgrade()
+    assert db.session.execute(sa.text("SELECT * FROM feedback_search")).all() == before
+    assert found(cast.alice, "uber 日本 istanbul file") == [item_id]
+    assert board.list_items(viewer(cast.alice), Filter(), Place(), now=NOW).rows[0].votes == 2

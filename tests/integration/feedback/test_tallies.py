@@ -14,7 +14,7 @@ from portal.account.models import Contract, Term
 from portal.account.orders import Order
 from portal.clock import civil_date
 from portal.database import db, transaction
-from portal.errors import PortalError
+from portal.errors import Busy, PortalError
 from portal.feedback import tallies, votes
 from portal.feedback.models import Item, Vote
 from portal.feedback.tally_models import TallyState
@@ -180,6 +180,20 @@ def test_reading_asks_once_whether_the_tallies_are_current(cast: Cast) -> None:
     assert (state.since, state.until) == (NOW.replace(hour=0), NOW.replace(hour=23))
     with suspended(cast.contract):
         assert db.session.scalar(sa.select(TallyState.until)) is None
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_recount_gives_way_to_whoever_votes_and_is_made_up_for(cast: Cast) -> None:
+    item_id = write(cast.alice)
+    refresh()
+    with transaction():
+        contracts.suspend(contract(cast.contract), actor=None, now=NOW)
+    with db.engine.begin() as other:
+        other.execute(sa.select(Item.id).where(Item.id == item_id).with_for_update())
+        with pytest.raises(Busy):
+            refresh()
+        assert told()[item_id][0] == 0
+    assert (refresh(), stored()) == (1, [0])
 
 
 @pytest.mark.parametrize("seed", [1, 2])
