@@ -82,7 +82,7 @@ from portal.releases import audience as release_audience
 from portal.releases import builds, capacity, feed_views, followups, integrity, schedule_staff, scheduling, subscribe_views
 from portal.releases import staff as releases_staff
 from portal.releases import views as releases_views
-from portal.web import bearer, errors, filters, frame, guards, headers, health, hosts, icons, origin, sections, urls
+from portal.web import bearer, errors, filters, forms, frame, guards, headers, health, hosts, icons, origin, sections, urls
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 DELIVER = "deliver"
@@ -232,6 +232,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     mail.init_app(app)
     queue.init_app(app, settings)
     origin.init_app(app)
+    forms.init_app(app)
     csrf.init_app(app)
     limiter.init_app(app)
     bootstrap.init_app(app)

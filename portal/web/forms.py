@@ -1,8 +1,22 @@
 """Forms and what the portal refuses."""
 
+from flask import Flask, request
 from flask_wtf import FlaskForm
+from werkzeug.exceptions import UnsupportedMediaType
 
 from portal.errors import PortalError
+
+
+def init_app(app: Flask) -> None:
+    """Take forms as browsers send them, and as nothing else.
+
+    The libraries would read JSON as well, where a field may be a number or a list, and which what is asked of a form before does not see.
+    """
+
+    @app.before_request
+    def refuse_json() -> None:
+        if request.is_json:
+            raise UnsupportedMediaType
 
 
 def refuse(form: FlaskForm, error: PortalError) -> None:
