@@ -303,7 +303,7 @@ def import_contracts(file: Path, no_invitations: bool, dry_run: bool) -> None:
 
     def run(counted: Iterable[tuple[int, imports.Row]]) -> imports.Outcome:
         zone = current_settings().default_time_zone
-        return contract_files.import_contracts(counted, default_zone=zone, invite=not no_invitations, now=clock.now())
+        return contract_files.import_contracts(counted, default_zone=zone, invite=not no_invitations, actor=None, now=clock.now())
 
     run_import(rows, run, "contract", dry_run=dry_run)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from portal.account import contacts, contracts, directory, imports, orders
 from portal.account.contracts import ContractState
 from portal.account.imports import Row
-from portal.account.models import Contact, Contract, Organization, Term
+from portal.account.models import Contact, Contract, Organization, Term, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
@@ -34,13 +34,15 @@ def read(content: bytes) -> list[tuple[int, Row]]:
     return imports.read_rows(content, COLUMNS, OPTIONAL)
 
 
-def import_contracts(rows: Iterable[tuple[int, Row]], *, default_zone: str, invite: bool, now: datetime) -> imports.Outcome:
+def import_contracts(
+    rows: Iterable[tuple[int, Row]], *, default_zone: str, invite: bool, actor: User | None, now: datetime
+) -> imports.Outcome:
     """Add the contracts of `rows`, with organisations and contacts. One whose number exists is left as it is.
 
     A contract that is suspended or cancelled in the file is so from `now`; nobody is invited to a cancelled one.
     Raises Invalid that names every row and column at fault; the caller's transaction then takes all of it back.
     """
-    importer = _Importer(default_zone, invite, now)
+    importer = _Importer(default_zone, invite, actor, now)
     outcome = imports.run(rows, importer.add)
     importer.stop()
     return outcome
@@ -49,8 +51,8 @@ def import_contracts(rows: Iterable[tuple[int, Row]], *, default_zone: str, invi
 class _Importer:
     """What is known while the rows of one file are read: products, and the first row of each contract."""
 
-    def __init__(self, default_zone: str, invite: bool, now: datetime) -> None:
-        self.default_zone, self.invite, self.now = default_zone, invite, now
+    def __init__(self, default_zone: str, invite: bool, actor: User | None, now: datetime) -> None:
+        self.default_zone, self.invite, self.actor, self.now = default_zone, invite, actor, now
         self.products = {product.slug: product for product in db.session.scalars(sa.select(Product))}
         self.first: dict[str, Row] = {}
         self.days: dict[str, list[tuple[date, date]]] = {}
@@ -80,8 +82,9 @@ class _Importer:
                 raise Conflict(f"Contract {known.number} exists for another organisation or product.")
             return False
         contract = contracts.create_contract(
-            row["number"], contracts.find_or_create_organization(row["organization"], actor=None, now=self.now), product, starts_on,
-            ends_on=ends_on, time_zone=row["time_zone"] or self.default_zone, region=row["region"], order=order, actor=None, now=self.now,
+            row["number"], contracts.find_or_create_organization(row["organization"], actor=self.actor, now=self.now), product, starts_on,
+            ends_on=ends_on, time_zone=row["time_zone"] or self.default_zone, region=row["region"], order=order,
+            actor=self.actor, now=self.now,
         )  # fmt: skip
         if row["state"] and row["state"] not in _DERIVED:
             self.stopped[contract.id] = row["state"]
@@ -94,7 +97,7 @@ class _Importer:
         """Suspend or cancel what the file says is so, once all terms and contacts are there."""
         for contract_id, state in self.stopped.items():
             act = contracts.cancel if state == ContractState.CANCELLED else contracts.suspend
-            act(db.session.get_one(Contract, contract_id), actor=None, now=self.now)
+            act(db.session.get_one(Contract, contract_id), actor=self.actor, now=self.now)
 
     def _check_days(self, row: Row, starts_on: date, ends_on: date) -> None:
         days = self.days.setdefault(row["number"].lower(), [])
@@ -109,7 +112,7 @@ class _Importer:
             return
         invite = self.invite and row["state"] != ContractState.CANCELLED
         try:
-            contacts.name_contact(contract, name=name or email, email=email, seat=seat, actor=None, now=self.now, invite=invite)
+            contacts.name_contact(contract, name=name or email, email=email, seat=seat, actor=self.actor, now=self.now, invite=invite)
         except Invalid as error:
             raise Invalid(str(error), f"{prefix}_{error.field or 'email'}") from None
         except (Conflict, NotFound) as error:

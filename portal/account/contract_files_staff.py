@@ -73,7 +73,7 @@ def _run(rows: list[tuple[int, Row]], *, invite: bool, keep: bool) -> Outcome:
     try:
         with transaction():
             outcome = contract_files.import_contracts(
-                rows, default_zone=current_settings().default_time_zone, invite=invite, now=clock.now()
+                rows, default_zone=current_settings().default_time_zone, invite=invite, actor=person(), now=clock.now()
             )
             if not keep:
                 raise OnlyChecked

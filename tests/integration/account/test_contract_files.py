@@ -33,7 +33,7 @@ def export() -> str:
 def bring_in(text: str, *, invite: bool = False) -> Outcome:
     with transaction():
         rows = contract_files.read(text.encode())
-        return contract_files.import_contracts(rows, default_zone="Europe/Berlin", invite=invite, now=NOW)
+        return contract_files.import_contracts(rows, default_zone="Europe/Berlin", invite=invite, actor=None, now=NOW)
 
 
 def refused(*lines: str, header: str = HEADER) -> list[str]:

@@ -14,6 +14,7 @@ from portal.account import contacts, contracts
 from portal.account.contract_files import COLUMNS
 from portal.account.models import Invitation
 from portal.account.orders import Order
+from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.notices.models import Delivery, DeliveryState
 from portal.products.models import Product
@@ -277,6 +278,12 @@ def test_a_file_is_checked_then_imported_from_what_the_page_kept(app: Flask, cas
     assert done.location == "/staff/contracts/"
     assert "1 contract is added; 0 were there already." in anton.get("/staff/contracts/").text
     assert mails(app) == [("invitation", "gwen@garden.example.org")]
+    with app.app_context():
+        made = sa.select(AuditEvent.action, AuditEvent.actor).where(AuditEvent.at >= NOW, AuditEvent.source == "web")
+        who = {event.action: event.actor for event in db.session.execute(made)}
+        db.session.remove()
+    for action in ("organization.created", "contract.created", "contact.named", "contact.invited"):
+        assert who[action] == "Anton Example"
 
 
 @pytest.mark.parametrize(
