@@ -47,6 +47,8 @@ def name_contact(
     free = [number for number in SEATS if number not in taken]
     if not free or (seat is not None and seat not in free):
         raise Conflict(f"Both seats of contract {contract.number} are taken. Replace one of the two contacts.")
+    if invite:
+        invitations.refuse_too_many(contract.id, None, actor=actor, now=now)
     person = people.find_or_add_person(address, name, contract.organization, now=now)
     _refuse_strangers(person, contract, actor)
     contact = Contact(contract=contract, contract_id=contract.id, seat=seat or free[0], user=person, named_at=now)
@@ -145,6 +147,7 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
     address = people.normalize_email(email)
     if address == before.email:
         raise Invalid(f"The address is {address} already.", "email")
+    invitations.refuse_too_many(contract.id, contact, actor=actor, now=now)
     meant, added_for_this = people.find_person(address), _was_added_for(contact)
     if meant is None and added_for_this:
         people.change_address(before, address)

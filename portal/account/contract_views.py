@@ -13,13 +13,16 @@ from portal.account.models import Contract
 from portal.account.views import ID, person
 from portal.config import current_settings
 from portal.database import transaction
-from portal.errors import NotFound, PortalError
+from portal.errors import Conflict, NotFound, PortalError
 from portal.text import defuse
+from portal.web import limits
 from portal.web.formatting import machine_time
 from portal.web.forms import refuse
 from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, signed_in
 
+# Addresses that the contacts of one contract may name. A refusal tells that an address is known, so there must be few of them.
+NAMINGS = "30 per day"
 blueprint = Blueprint("contracts", __name__, url_prefix="/account/contracts")
 protect(blueprint, signed_in)
 
@@ -30,6 +33,12 @@ def own_contract(number: str) -> Contract:
     if found is None:
         raise NotFound("There is no such contract.")
     return found
+
+
+def count_naming(contract: Contract) -> None:
+    """Count an address that is named to a seat, whatever comes of it. Raises Conflict for one more than NAMINGS."""
+    if not limits.take("naming", NAMINGS, f"contract {contract.id}"):
+        raise Conflict("So many addresses were named for this contract today that we take no more. Try again tomorrow, or write to us.")
 
 
 def locked_contract(number: str) -> Contract:
@@ -105,6 +114,7 @@ def name_contact(number: str) -> ResponseReturnValue:
     form = ContactForm()
     if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
+            count_naming(contract)
             with transaction():
                 named = contacts.name_contact(
                     locked_contract(number), name=form.name.data or "", email=form.email.data or "",
@@ -129,6 +139,7 @@ def replace_contact(number: str, contact_id: int) -> ResponseReturnValue:
     form = ContactForm()
     if form.validate_on_submit() and _is_meant(form, contract, own_seat):
         try:
+            count_naming(contract)
             with transaction():
                 contact = contacts.find_contact(locked_contract(number), contact_id)
                 named = contacts.replace_contact(
@@ -169,6 +180,7 @@ def correct_address(number: str, contact_id: int) -> ResponseReturnValue:
     form = AddressForm(data={"email": contact.user.email})
     if form.validate_on_submit() and form.is_right_for(contract.organization_id, contract.organization.name):
         try:
+            count_naming(contract)
             with transaction():
                 contact = contacts.find_contact(locked_contract(number), contact_id)
                 address = contacts.correct_address(contact, form.email.data or "", actor=person(), now=clock.now()).user.email

@@ -36,7 +36,7 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     lock_contract(contact.contract_id)
     if contact.released_at is not None:
         raise Conflict("This seat was released. Name the person again.")
-    _refuse_too_many(contact, actor, now)
+    refuse_too_many(contact.contract_id, contact, actor=actor, now=now)
     revoke_open(contact.id, now=now)
     settings = current_settings()
     nonce = tokens.make_token()
@@ -60,16 +60,20 @@ def invite(contact: Contact, *, actor: User | None, now: datetime) -> Invitation
     return invitation
 
 
-def _refuse_too_many(contact: Contact, actor: User | None, now: datetime) -> None:
+def refuse_too_many(contract_id: int, contact: Contact | None, *, actor: User | None, now: datetime) -> None:
+    """Raise Conflict if so many invitations were sent within a day that this seat, or a contact of this contract, can send no more.
+
+    Ask it before an address is looked up: afterwards the answer would tell, as often as somebody likes, who is known already.
+    """
     lately = sa.select(sa.func.count()).select_from(Invitation).where(Invitation.created_at > now - timedelta(days=1))
-    if (db.session.scalar(lately.where(Invitation.contact_id == contact.id)) or 0) >= MOST_PER_SEAT:
+    if contact is not None and (db.session.scalar(lately.where(Invitation.contact_id == contact.id)) or 0) >= MOST_PER_SEAT:
         raise Conflict(
             f"{contact.user.email} was sent {MOST_PER_SEAT} invitations within a day. Have them look in the spam folder, check the "
             "address, or try again tomorrow."
         )
     if actor is None or actor.is_staff:
         return
-    here = lately.join(Contact, Contact.id == Invitation.contact_id).where(Contact.contract_id == contact.contract_id)
+    here = lately.join(Contact, Contact.id == Invitation.contact_id).where(Contact.contract_id == contract_id)
     if (db.session.scalar(here) or 0) >= MOST_PER_CONTRACT:
         raise Conflict(f"{MOST_PER_CONTRACT} invitations were sent for this contract within a day. Try again tomorrow, or write to us.")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from portal.account import email_changes
 from portal.account.models import ERASED
 from portal.database import Base, db
 from portal.notices.outbox import run_update
@@ -29,7 +30,8 @@ class Erase(enum.StrEnum):
 class Kept:
     """Rows of a table that belong to a person by `column`.
 
-    `show` are the columns the person gets in their export; `blank` are those that erasing empties.
+    `show` are the columns the person gets in their export; `blank` are those that erasing empties. `hide` names what of it tells of
+    somebody else, by what the export calls it.
     """
 
     table: str
@@ -37,6 +39,7 @@ class Kept:
     erase: Erase
     show: tuple[str, ...] = ()
     blank: Mapping[str, Any] = field(default_factory=dict)
+    hide: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -61,6 +64,8 @@ OWN = (
         "deliveries", "user_id", Erase.BLANK,
         ("notice_id", "address", "name", "state", "reason", "reply", "created_at", "settled_at"),
         {"address": "", "name": "", "domain": "", "reply": None},
+        # Whether a link went to a new address says whether somebody has an account under it; which one it was, stands in email_changes.
+        hide={"notice": email_changes.NEW},
     ),
     Kept("terms_acceptances", "user_id", Erase.KEEP, ("beta_terms_id", "contract_id", "accepted_at")),
     Kept(
@@ -117,7 +122,8 @@ def rows_of(kept: Kept, person_id: int) -> Iterator[dict[str, Any]]:
     table = Base.metadata.tables[kept.table]
     wanted = sa.select(*(_shown(table, name) for name in kept.show)).where(table.c[kept.column] == person_id)
     for row in db.session.execute(wanted.order_by(*table.primary_key.columns)).mappings():
-        yield {name: plain(value) for name, value in row.items()}
+        if not any(row[name] == hidden for name, hidden in kept.hide.items()):
+            yield {name: plain(value) for name, value in row.items()}
 
 
 def _shown(table: sa.Table, name: str) -> sa.ColumnElement[Any]:
