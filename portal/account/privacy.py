@@ -228,8 +228,11 @@ def _scrub_notices(person: User, words: _Words) -> None:
     theirs = sa.select(Delivery.notice_id).where(Delivery.user_id == person.id)
     somebody_else = sa.exists().where(Delivery.notice_id == Notice.id, Delivery.user_id != person.id)
     alone = sa.and_(Notice.id.in_(theirs), sa.not_(somebody_else))
+    seats = sa.select(Contact.id).where(Contact.user_id == person.id)
+    of_seats = sa.or_(*(Notice.context[name].as_integer().in_(seats) for name in ("contact_id", "released_id")))
+    known = sa.or_(alone, of_seats, Notice.created_by_id == person.id)  # however short the name is
     for notice in db.session.scalars(
-        sa.select(Notice).where(sa.or_(alone, words.stand_in(Notice.context), words.stand_in(Notice.compiled)))
+        sa.select(Notice).where(sa.or_(known, words.stand_in(Notice.context), words.stand_in(Notice.compiled)))
     ):
         notice.context = words.out_of(notice.context)
         notice.compiled = None

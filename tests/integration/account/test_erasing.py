@@ -106,6 +106,19 @@ def test_an_erased_address_that_was_suppressed_is_suppressed_again_when_it_is_ty
     assert db.session.scalar(sa.select(sa.func.count()).select_from(ErasedSuppression)) == 0
 
 
+def test_a_short_name_goes_from_the_news_of_a_seat(cast: Cast) -> None:
+    with transaction():
+        contract = contracts.find_contract(cast.other_contract)
+        named = contacts.name_contact(
+            contract, name="Bo Li", email="bo@foods.example.org", actor=find(cast.carol), now=clock.now(), tell=True
+        )  # fmt: skip
+        person_id = named.user_id
+    release("bo@foods.example.org")
+    assert "bo li" in everything()
+    erase(person_id)
+    assert "bo li" not in everything()
+
+
 def test_another_person_of_the_same_name_keeps_it(cast: Cast) -> None:
     with transaction():
         press = contracts.find_or_create_organization("Example Press", actor=None, now=clock.now())
