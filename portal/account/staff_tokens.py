@@ -161,4 +161,4 @@ def alive_tokens(person: User | None, now: datetime) -> list[StaffToken]:
 
 
 def _alive(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (StaffToken.revoked_at.is_(None), StaffToken.created_at <= now, StaffToken.expires_at > now)
+    return (StaffToken.revoked_at.is_(None), StaffToken.expires_at > now)
