@@ -66,8 +66,10 @@ def read(viewer: Viewer, now: datetime, product_id: int | None = None) -> list[S
 def _standing(viewer: Viewer, status: Status, now: datetime, product_id: int | None) -> Section:
     page = board.list_items(viewer, board.Filter(status=status, product_id=product_id), Place(), now=now, size=SHOWN)
     since = _since([row.item.id for row in page.rows])
+    # To the lapsed, none has a date: one that had none among others would be known to be in a beta.
     entries = [
-        Entry(row.item, row.version, row.votes, since.get(row.item.id) if row.status is row.item.status else None) for row in page.rows
+        Entry(row.item, row.version, row.votes, since.get(row.item.id) if row.item.product_id not in viewer.lapsed else None)
+        for row in page.rows
     ]
     return Section(status, _by_version(viewer, entries), more=page.older is not None)
 

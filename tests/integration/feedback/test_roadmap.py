@@ -69,7 +69,7 @@ def test_the_lapsed_read_nothing_of_betas(cast: Cast) -> None:
     sections = roadmap.read(viewer(cast.dave), NOW)
     assert shown(cast.dave) == {"planned": [("", "Named"), ("", "Tested")], "in_beta": [], "shipped": []}
     entries = {entry.item.title: entry.since for stretch in sections[0].stretches for entry in stretch.entries}
-    assert entries == {"Named": NOW, "Tested": None}
+    assert entries == {"Named": None, "Tested": None}  # a date that one of them lacked would tell
 
 
 def test_only_the_entitled_are_led_to_the_release(cast: Cast) -> None:

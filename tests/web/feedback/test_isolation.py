@@ -16,7 +16,8 @@ from portal.account import access_tokens
 from portal.account.models import TokenPurpose
 from portal.config import Settings
 from portal.database import db, transaction
-from portal.feedback import attachments, edits, links
+from portal.feedback import attachments, edits, links, verdicts
+from portal.feedback.loop_models import Answer
 from portal.feedback.models import ItemKind, Severity, Status, Visibility
 from portal.notices.delivery import deliver_due
 from portal.products.catalog import find_product
@@ -134,3 +135,34 @@ def test_what_is_private_changes_no_page_of_anybody_else(app: Flask, cast: Cast,
     own = {cast.alice, cast.bob, cast.petra, cast.ada, cast.paula, cast.anton}
     assert told <= own
     assert cast.carol in mail_server.recipients()
+
+
+def test_what_is_said_about_a_beta_changes_no_page_of_the_lapsed(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    """Beyond that an item is planned: that one may know."""
+    with app.app_context():
+        beta = release("15.3b2")
+        public = write(cast.carol, "Pause a macro")
+        answer(public, Status.PLANNED)
+        db.session.remove()
+    dave = sign_in(cast.dave)
+    addresses = [*FEW, "/feedback/?sort=newest", "/feedback/?sort=changed", "/feedback/?beta=15.3b2", "/feedback/?status=in_beta"]
+    text(dave, "/")
+    before = {address: plain(text(dave, address)) for address in addresses}
+    assert "Pause a macro" in before["/feedback/"]
+    with app.app_context():
+        write(cast.alice, f"{WORD} crash", version="15.3b2")
+        with transaction():
+            links.link(public, beta, actor=person(cast.petra), now=NOW)
+        answer(public, Status.IN_BETA, release_id=beta, reason=f"{WORD} reason", response=f"{WORD} response")
+        comment(cast.carol, public, f"{WORD} comment")
+        with transaction():
+            verdicts.give(viewer(cast.carol), public, beta, answer=Answer.YES, words=f"{WORD} words", now=NOW)
+        db.session.remove()
+    for address, said in before.items():
+        now = plain(text(dave, address))
+        if address != "/feedback/1/":
+            assert now == said, address
+            continue
+        assert "What was said about a beta is left out." in now
+        for word in (WORD, "15.3b2", "beta\u00a02"):
+            assert word not in now
