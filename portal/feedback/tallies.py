@@ -64,9 +64,9 @@ def sums(now: datetime) -> Sums:
     # The bare columns: a coerced one beside its Item in a SELECT would be taken for the Item's.
     stored: list[sa.ColumnElement[int]] = [column.expression for column in (Item.tally_votes, Item.tally_cents, Item.tally_ending)]
     currency = current_settings().contract_currency
-    shifts = {} if is_current(now) else _shifts(now)
-    if shifts:
-        stored = [column + shift for column, shift in zip(stored, _shift_columns(shifts), strict=True)]
+    differing = {} if is_current(now) else _differing(now)
+    if differing:
+        stored = [column + shift for column, shift in zip(stored, _shifts(differing), strict=True)]
     # Labelled, so that a statement can select them beside the Item, whose columns they may be, and sort by them.
     contracts, cents, ending = (column.label(f"now_{name}") for column, name in zip(stored, Weight._fields, strict=True))
     return Sums(contracts, cents, ending, currency)
@@ -80,27 +80,37 @@ def is_current(now: datetime) -> bool:
     return bool(state.since <= now < state.until) and state.currency == current_settings().contract_currency
 
 
-def _shifts(now: datetime) -> dict[int, Weight]:
-    """Return, by id, each contract that adds something else at `now` than the tallies count, and by how much."""
+def _differing(now: datetime) -> dict[int, Weight]:
+    """Return, by id, each contract that adds something else at `now` than the tallies count, with what it adds."""
     counted, right = _counted(), _weights(now)
     none = Weight(0, 0, 0)
-    shifts = {}
-    for contract_id in counted.keys() | right.keys():
-        before, after = counted.get(contract_id, none), right.get(contract_id, none)
-        if before != after:
-            shifts[contract_id] = Weight(*(new - old for new, old in zip(after, before, strict=True)))
-    return shifts
+    return {
+        contract_id: right.get(contract_id, none)
+        for contract_id in counted.keys() | right.keys()
+        if counted.get(contract_id, none) != right.get(contract_id, none)
+    }
 
 
-def _shift_columns(shifts: dict[int, Weight]) -> list[sa.ColumnElement[int]]:
-    """By how much the contracts that differ shift the tallies of an Item. Numbers of ours, written out: there may be thousands."""
+def _shifts(right: dict[int, Weight]) -> list[sa.ColumnElement[int]]:
+    """By how much the contracts that differ shift the tallies of an Item: by what they add, less what is counted of them.
+
+    What is counted is read by the statement itself, so that one that comes after a `refresh` shifts nothing twice. The weights are
+    numbers of ours, written out: there may be thousands.
+    """
     columns = [sa.column("contract_id", sa.Integer), *(sa.column(name, sa.BigInteger) for name in Weight._fields)]
-    table = sa.values(*columns, literal_binds=True).data([(contract_id, *weight) for contract_id, weight in shifts.items()])
-    by_contract = table.cte()  # anonymous: a statement may ask twice
+    added = sa.values(*columns, literal_binds=True).data([(contract_id, *weight) for contract_id, weight in right.items()])
+    by_contract = added.cte()  # without a name: a statement may ask twice
+    counted = {
+        "votes": sa.case((CountedContract.contract_id.is_(None), 0), else_=1),
+        "cents": sa.func.coalesce(CountedContract.yearly_cents, 0),
+        "ending": sa.case((CountedContract.ending.is_(True), 1), else_=0),
+    }
     live = sa.and_(Vote.item_id == Item.id, Vote.withdrawn_at.is_(None), Vote.contract_id == by_contract.c.contract_id)
     return [
-        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(by_contract.c[name]), 0), sa.BigInteger))
-        .select_from(by_contract.join(Vote, live))
+        sa.select(sa.cast(sa.func.coalesce(sa.func.sum(by_contract.c[name] - counted[name]), 0), sa.BigInteger))
+        .select_from(by_contract)
+        .join(Vote, live)
+        .outerjoin(CountedContract, CountedContract.contract_id == by_contract.c.contract_id)
         .correlate(Item)
         .scalar_subquery()
         for name in Weight._fields
@@ -170,24 +180,26 @@ def rebuild(now: datetime) -> None:
 
 def _make_current(now: datetime) -> int:
     db.session.flush()
-    shifts, right = _shifts(now), _weights(now)
+    differing = _differing(now)
     state = db.session.get_one(TallyState, 1)
-    db.session.execute(sa.delete(CountedContract).where(CountedContract.contract_id.in_(shifts)))
+    ids = list(differing)
+    for start in range(0, len(ids), MANY):  # a statement takes only so many values
+        db.session.execute(sa.delete(CountedContract).where(CountedContract.contract_id.in_(ids[start : start + MANY])))
     added = [
-        {"contract_id": contract_id, "yearly_cents": right[contract_id].cents, "ending": bool(right[contract_id].ending)}
-        for contract_id in shifts
-        if contract_id in right
+        {"contract_id": contract_id, "yearly_cents": weight.cents, "ending": bool(weight.ending)}
+        for contract_id, weight in differing.items()
+        if weight.votes
     ]
     if added:
         db.session.execute(sa.insert(CountedContract), added)
-    if shifts:
-        concerned = _voted_by(shifts)
+    if differing:
+        concerned = _voted_by(differing)
         _hold_items(concerned, wait=False)
         _recount(concerned)
     state.since, state.until = _midnights(now)
     state.currency = current_settings().contract_currency
     db.session.flush()
-    return len(shifts)
+    return len(differing)
 
 
 def _voted_by(contract_ids: Collection[int]) -> sa.ColumnElement[bool]:
@@ -265,7 +277,12 @@ def _touch_in_bulk(state: ORMExecuteState) -> None:
 
 @event.listens_for(db.session, "before_commit")
 def _say_that_contracts_changed(session: Session) -> None:
-    """Take the tallies' `until` away. Always written, not only where it stands: that waits for a `refresh` at work, and outlasts it."""
+    """Take the tallies' `until` away. Always written, not only where it stands: that waits for a `refresh` at work, and outlasts it.
+
+    At the very end, since votes wait for it from then on.
+    """
+    if session.in_nested_transaction():
+        return
     if session.new or session.dirty or session.deleted:
         session.flush()
     if session.info.get(_TOUCHED):

@@ -87,6 +87,17 @@ def test_a_suspension_counts_in_the_transaction_that_makes_it_and_after(cast: Ca
     assert (refresh(), stored()) == (1, [2])
 
 
+def test_a_list_that_is_asked_for_while_the_worker_recounts_shifts_nothing_twice(cast: Cast) -> None:
+    item_id = write(cast.alice)
+    vote(cast.carol, item_id)
+    refresh()
+    with transaction():
+        contracts.suspend(contract(cast.other_contract), actor=None, now=NOW)
+    sums = tallies.sums(NOW)
+    refresh()
+    assert db.session.execute(sa.select(sums.votes, sums.cents, sums.ending)).one() == (1, 49_500, 0)
+
+
 def test_a_change_that_is_rolled_back_leaves_the_tallies_current(cast: Cast) -> None:
     refresh()
     with pytest.raises(RuntimeError):
