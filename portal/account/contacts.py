@@ -196,7 +196,11 @@ def _was_added_for(contact: Contact) -> bool:
 
 
 def _refuse_strangers(person: User, contract: Contract, actor: User | None) -> None:
-    """Raise Invalid for somebody who cannot sit on the contract. A customer is not told why: who else we know is not theirs to know."""
+    """Raise Invalid for somebody who cannot sit on the contract. A customer is not told why: who else we know is not theirs to know.
+
+    The person is held, so that they are neither erased nor made staff before the seat is theirs.
+    """
+    people.hold(person)
     if person.active and not person.is_staff and person.organization_id == contract.organization_id:
         return
     if actor is not None and not actor.is_staff:

@@ -51,6 +51,13 @@ def find_person(address: str) -> User | None:
     return db.session.scalar(sa.select(User).where(User.email == address))
 
 
+def hold(person: User) -> None:
+    """Read a person afresh, and hold them until the transaction ends: nobody erases them, closes the account, names them to a seat or makes
+    them staff meanwhile. New rows that refer to them need not wait."""
+    db.session.flush()  # or what was changed a moment ago would be read over
+    db.session.refresh(person, with_for_update={"of": User, "key_share": True})
+
+
 def find_active(user_id: int) -> User | None:
     """Return the person with this id, or None if there is none or the account is closed."""
     return db.session.scalar(sa.select(User).where(User.id == user_id, User.active.is_(True)))
@@ -113,6 +120,7 @@ def add_staff(email: str, name: str, roles: Iterable[str], *, actor: User | None
     Raises Conflict for somebody who holds a customer's seat, Invalid for a bad address or name.
     """
     person = find_or_add_person(email, name, None, now=now)
+    hold(person)
     seat = sa.select(sa.exists().where(Contact.user_id == person.id, Contact.released_at.is_(None)))
     if db.session.scalar(seat):
         raise Conflict(f"{person.email} holds a customer's seat. Release it first, or use another address.")

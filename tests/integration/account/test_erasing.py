@@ -1,5 +1,7 @@
 """Erasing a person: name and address are nowhere any more, in any table; what counts stays."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -9,7 +11,7 @@ from portal.account import contacts, contracts, people, personal_data, privacy
 from portal.account.models import Contact, User
 from portal.audit import AuditEvent
 from portal.database import Base, db, transaction
-from portal.errors import Conflict, NotFound
+from portal.errors import Conflict, Invalid, NotFound
 from portal.notices import suppression
 from portal.notices.models import Delivery, ErasedSuppression, Suppression
 from tests import board
@@ -117,6 +119,32 @@ def test_a_short_name_goes_from_the_news_of_a_seat(cast: Cast) -> None:
     assert "bo li" in everything()
     erase(person_id)
     assert "bo li" not in everything()
+
+
+def test_somebody_who_is_named_while_they_are_erased_gets_no_seat(app: Flask, cast: Cast) -> None:
+    release(cast.bob)
+    bob_id, waiting = find(cast.bob).id, sa.text("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+    db.session.remove()
+
+    def name_again() -> None:
+        with app.app_context(), transaction():
+            contract = contracts.find_contract(cast.contract)
+            contacts.name_contact(contract, name="Bob", email=cast.bob, actor=None, now=clock.now(), invite=False)
+
+    def begins_to_wait() -> bool:
+        """SQLite lets nobody write meanwhile, and shows nobody who waits."""
+        return db.engine.dialect.name == "sqlite" or bool(db.session.scalar(waiting))
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction():
+            privacy.erase(bob_id, actor=find(cast.anton), now=clock.now())
+            naming = pool.submit(name_again)
+            while not (begins_to_wait() or naming.done()):
+                pass
+        error = naming.exception()
+    assert error is None or isinstance(error, Invalid)
+    held = sa.select(sa.func.count()).where(Contact.user_id == bob_id, Contact.released_at.is_(None))
+    assert db.session.scalar(held) == 0
 
 
 def test_another_person_of_the_same_name_keeps_it(cast: Cast) -> None:
