@@ -40,15 +40,18 @@ class DatabaseStorage(Storage):
         return NO_ANSWER
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count `amount` more (less, when it is negative), beginning a window of `expiry` seconds if none runs; return the count."""
+        """Count `amount` more (less, when it is negative), beginning a window of `expiry` seconds if none runs; return the count.
+
+        What is given back when its window is over gives nothing to the next one.
+        """
         now = clock.now()
-        fresh = {"key_hash": _hashed(key), "count": amount, "expires_at": now + timedelta(seconds=expiry)}
+        fresh = {"key_hash": _hashed(key), "count": max(amount, 0), "expires_at": now + timedelta(seconds=expiry)}
         new = insert(RateCount).values(fresh)
         over = RateCount.expires_at <= now
         statement = new.on_conflict_do_update(
             index_elements=[RateCount.key_hash],
             set_={
-                "count": sa.case((over, new.excluded["count"]), else_=RateCount.count + new.excluded["count"]),
+                "count": sa.case((over, new.excluded["count"]), (RateCount.count + amount < 0, 0), else_=RateCount.count + amount),
                 "expires_at": sa.case((over, new.excluded.expires_at), else_=RateCount.expires_at),
             },
         ).returning(RateCount.count)

@@ -50,6 +50,18 @@ def test_what_is_given_back_can_be_taken_again() -> None:
         limits.give_back("test", "1 per minute", "me")
 
 
+@pytest.mark.usefixtures("app_context")
+def test_what_is_given_back_late_adds_nothing_to_the_next_window() -> None:
+    for _ in range(3):
+        assert limits.take("test", "3 per minute", "me")
+    with transaction() as session:
+        session.execute(sa.update(RateCount).values(expires_at=clock.now()))
+    for _ in range(3):
+        limits.give_back("test", "3 per minute", "me")
+        limits.give_back("test", "3 per minute", "you")
+    assert db.session.scalar(sa.select(sa.func.min(RateCount.count))) == 0
+
+
 def test_many_at_once_get_no_more_than_is_allowed(app: Flask) -> None:
     def take(_: int) -> bool:
         with app.app_context():
