@@ -69,8 +69,8 @@ def clean_text(text: str, field: str, limit: int, *, required: bool = True) -> s
     return text
 
 
-# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"), also in full width.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def defuse(cell: str) -> str:
