@@ -163,12 +163,14 @@ users = sa.table(
     sa.column("email", sa.String),
     sa.column("active", sa.Boolean),
     sa.column("provisional", sa.Boolean),
+    sa.column("erased_at", sa.DateTime),
 )
 
 
 def find_subscriber(user_id: int) -> Subscriber | None:
-    """Return the person with this id, or None."""
-    row = db.session.execute(sa.select(users.c.id, users.c.email).where(users.c.id == user_id)).one_or_none()
+    """Return the person with this id, or None: also for one who was erased, whose links in old mails lead nowhere."""
+    known = sa.select(users.c.id, users.c.email).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    row = db.session.execute(known).one_or_none()
     return Subscriber(row.id, row.email) if row is not None else None
 
 

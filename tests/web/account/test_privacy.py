@@ -4,14 +4,19 @@ import json
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.account.models import User
+from portal.config import Settings
 from portal.database import db, transaction
 from portal.feedback.writing_models import Attachment
+from portal.notices import links
+from portal.notices.models import Subscription, Topic
+from portal.products.catalog import find_product
 from portal.storage import store
 from tests import board
 from tests.cast import PASSWORD, Cast
@@ -64,6 +69,25 @@ def test_an_erased_person_is_signed_out_and_cannot_sign_in_again(app: Flask, cas
     token = csrf_token(fresh.get("/sign-in").get_data(as_text=True))
     answer = fresh.post("/sign-in", data={"email": cast.erin, "password": PASSWORD, "csrf_token": token})
     assert answer.status_code != 302
+
+
+def test_links_in_old_mails_of_an_erased_person_lead_nowhere(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    settings: Settings = app.extensions["portal.settings"]
+    with app.app_context():
+        erin = db.session.scalars(sa.select(User.id).where(User.email == cast.erin)).one()
+        product = find_product(cast.product).id
+        db.session.remove()
+    pages = [
+        urlsplit(links.preferences_url(settings, erin, product)).path,
+        urlsplit(links.unsubscribe_url(settings, erin, product, Topic.MAJOR)).path,
+    ]
+    assert [app.test_client().get(page).status_code for page in pages] == [200, 200]
+    anton, url = sign_in(cast.anton), f"/staff/customers/{erin}/erase"
+    anton.post(url, data={"csrf_token": csrf_token(anton.get(url).text), "address": cast.erin})
+    assert [app.test_client().get(page).status_code for page in pages] == [404, 404]
+    assert [app.test_client().post(page).status_code for page in pages] == [404, 404]
+    with app.app_context():
+        assert db.session.scalars(sa.select(Subscription).where(Subscription.user_id == erin)).all() == []
 
 
 def test_the_copy_holds_the_files_that_were_attached(app: Flask, cast: Cast, sign_in: SignIn) -> None:
