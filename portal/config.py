@@ -93,7 +93,10 @@ class Settings:
     public_url: str = _setting(
         "http://127.0.0.1:8000", "Address people reach the portal at. Links in mails are built on it, whatever the Host header says."
     )
-    secret_key: str = _setting("", "At least 32 random characters. Signs cookies and the links in mails, and encrypts the secrets of authenticator apps; keep it when you move the portal.")
+    secret_key: str = _setting(
+        "",
+        "At least 32 random characters. Signs cookies and the links in mails, and encrypts the secrets of authenticator apps; keep it when you move the portal.",
+    )
     vendor_name: str = _setting("Your company", "Name of the vendor, as shown on pages and in mails.")
     portal_name: str = _setting("Portal", "Name of the portal, as shown beside the vendor's.")
     vendor_address: str = _setting("", "Postal address at the foot of each mail; many countries ask for one.")
@@ -142,18 +145,20 @@ class Settings:
     )
     sign_in_limit: str = _setting(
         "20 per minute",
-        "Failed tries to sign in, to confirm or change a password, to reset one or to use an invitation, counted together, from one address (IPv6: one /64), whoever they are for.",
+        "Failed tries to sign in, to take the second step, to confirm or change a password, to reset one, to use an invitation or to change an address, counted together, from one address (IPv6: one /64), whoever they are for.",
     )
     sign_in_limit_overall: str = _setting(
         "600 per minute",
         "The same from all addresses together. When it is reached, people can still sign in on devices they have signed in with before.",
     )
     sign_in_failures: int = _setting(
-        6, "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES.", at_least=1
+        6,
+        "Failed sign-ins in a row after which an account's sign-in is locked for SIGN_IN_LOCK_MINUTES. Wrong codes of a second factor are counted apart: each so many lock codes, for twice as long each time, up to a day.",
+        at_least=1,
     )
     sign_in_lock_minutes: int = _setting(15, "Minutes for which sign-in stays locked.", at_least=1)
     token_limit: str = _setting(
-        "60 per minute", "Wrong personal tokens (downloads, private feeds) from one address, after which it has to wait."
+        "60 per minute", "Wrong tokens (downloads, private feeds, staff's programs) from one address, after which it has to wait."
     )
     subscribe_limit: str = _setting("20 per hour", "Addresses that may be entered for release notices from one client address.")
     fresh_sign_in_minutes: int = _setting(
@@ -171,11 +176,19 @@ class Settings:
         "Empty: contacts ask the account managers on the contract's page.",
     )
     invitation_days: int = _setting(7, "Days for which an invitation can be accepted.", at_least=1)
-    download_address_days: int = _setting(30, "Days for which the network address of a download is kept. 0: it is not noted at all.", at_least=0)
-    audit_address_days: int = _setting(180, "Days for which the network addresses in the audit log are kept. 0: they are not noted at all.", at_least=0)
+    download_address_days: int = _setting(
+        30, "Days for which the network address of a download is kept. 0: it is not noted at all.", at_least=0
+    )
+    audit_address_days: int = _setting(
+        180, "Days for which the network addresses in the audit log are kept. 0: they are not noted at all.", at_least=0
+    )
     audit_days: int = _setting(0, "Days after which events of the audit log are deleted. 0: they are kept for good.", at_least=0)
-    mail_body_days: int = _setting(180, "Days after a notice was made for which the text that was mailed is kept. 0: it is kept for good.", at_least=0)
-    delivery_address_days: int = _setting(365, "Days for which a settled delivery keeps the name and address it went to. 0: they are kept for good.", at_least=0)
+    mail_body_days: int = _setting(
+        180, "Days after a notice was made for which the text that was mailed is kept. 0: it is kept for good.", at_least=0
+    )
+    delivery_address_days: int = _setting(
+        365, "Days for which a settled delivery keeps the name and address it went to. 0: they are kept for good.", at_least=0
+    )
     trusted_hosts: str = _setting(
         "",
         "Host names the portal answers to besides that of PUBLIC_URL and of this machine (localhost), with spaces between. Others are refused, but for health checks.",

@@ -16,6 +16,7 @@ from portal.database import transaction
 from portal.errors import Invalid, PortalError
 from portal.web.formatting import count
 from portal.web.forms import refuse
+from portal.web.freshness import needs_fresh_sign_in
 from portal.web.guards import protect, staff
 
 # A row takes about 15 ms, and on SQLite nobody else writes meanwhile, for at most as long as they wait (database.BUSY_TIMEOUT_MS).
@@ -39,6 +40,7 @@ def export() -> ResponseReturnValue:
 
 
 @blueprint.route("/import", methods=["GET", "POST"], endpoint="bring_in")
+@needs_fresh_sign_in
 def import_contracts() -> ResponseReturnValue:
     """Show the form; check what was sent, or import it. What was checked stays in the form."""
     form, outcome = ImportForm(), None

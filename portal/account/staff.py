@@ -111,6 +111,7 @@ def index() -> ResponseReturnValue:
 
 
 @contracts_blueprint.route("/new", methods=["GET", "POST"])
+@needs_fresh_sign_in
 def new() -> ResponseReturnValue:
     form = NewContractForm(
         catalog.all_products(), data={"time_zone": current_settings().default_time_zone} if request.method == "GET" else None

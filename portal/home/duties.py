@@ -186,12 +186,13 @@ def _accounts(now: datetime) -> Accounts:
 
 
 def _ending(live: sa.Select[int], now: datetime) -> Some[tuple[Contract, int]]:
-    """The contracts in force whose last term ends within ENDING_SOON_DAYS, soonest first."""
+    """The contracts in force whose last term ends within ENDING_SOON_DAYS, soonest first, each by its own calendar."""
+    within = timedelta(days=ENDING_SOON_DAYS)
     last = sa.select(Term.contract_id, sa.func.max(Term.ends_on).label("ends_on")).group_by(Term.contract_id).subquery()
     wanted = (
         sa.select(Contract, last.c.ends_on, sa.func.count().over())
         .join(last, last.c.contract_id == Contract.id)
-        .where(Contract.id.in_(live), last.c.ends_on <= now.date() + timedelta(days=ENDING_SOON_DAYS))
+        .where(Contract.id.in_(live), entitlements.by_calendar(now, lambda today: last.c.ends_on <= today + within))
         .options(joinedload(Contract.organization))
         .order_by(last.c.ends_on, Contract.number)
         .limit(SHOWN)

@@ -1,5 +1,6 @@
 """Codes, secrets and challenges, without a database."""
 
+from base64 import urlsafe_b64decode
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from portal.account import factors_passkeys, factors_recovery, factors_throttle, factors_totp
 from portal.account.factors_passkeys import Ceremony, Site
 from portal.config import ConfigurationError, Settings
+from portal.tokens import derive_token, make_token
 from tests.conftest import NOW, SECRET
 
 KEY = b"12345678901234567890"
@@ -52,6 +54,13 @@ def test_the_address_for_the_app_says_what_the_typed_key_says() -> None:
     address = factors_totp.address_of(KEY, account="alice@example.org", issuer="Northwind Portal")
     assert address.startswith("otpauth://totp/Northwind%20Portal:alice%40example.org?")
     assert f"secret={factors_totp.typed_secret(KEY).replace(' ', '')}" in address
+
+
+def test_codes_and_links_hold_as_many_bits_as_they_should() -> None:
+    """OWASP ASVS 5.0, 6.5.4 asks for 20."""
+    assert len(set(factors_recovery.ALPHABET)) ** factors_recovery.SECRET == 2**40
+    for link in (make_token(), derive_token(SECRET, "invitation", "nonce")):
+        assert len(urlsafe_b64decode(link + "=")) * 8 == 256
 
 
 @pytest.mark.parametrize("typed", ["4f7k-2qx9-mtbw", "4F7K2QX9MTBW", " 4f7k 2qx9 mtbw ", "4f7k–2qx9".replace("–", "-") + "-mtbw"])

@@ -1,14 +1,16 @@
 """Who may open and do what: a table over the cast. Somebody else's thing is "not found", never "forbidden"."""
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from portal.account import contacts, contracts
+from portal.account.models import User
 from portal.database import db
 from tests.cast import Cast
 from tests.conftest import csrf_token
-from tests.web.account.pages import SignIn, send, text_of
+from tests.web.account.pages import SignIn, read_user, send, text_of
 
 EVERYBODY = ("alice", "bob", "carol", "dave", "erin", "frank", "paula", "petra", "anton", "ada")
 ACCOUNTS = {"anton": 200, "ada": 200}
@@ -175,3 +177,29 @@ def test_the_time_zone_is_chosen_from_a_list_and_times_follow_it(cast: Cast, sig
     assert 'value="Alice the second"' in answer.get_data(as_text=True)
     assert send(alice, "/account/", name="Alice", time_zone="").status_code == 302
     assert csrf_token(alice.get("/account/").get_data(as_text=True))
+
+
+def test_a_form_stores_no_field_that_it_does_not_show(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    """Mass assignment: whatever is sent besides, of the person or of somebody's contract, is passed over."""
+    before = read_user(app, cast.alice)
+    more = {
+        "email": "mallory@example.org", "active": "", "organization_id": "2", "roles": "admin", "roles-0": "admin", "is_staff": "y",
+        "password": "chosen by somebody else", "provisional": "y", "fs_uniquifier": "x", "user_id": "1", "id": "1",
+    }  # fmt: skip
+    alice = sign_in(cast.alice)
+    assert send(alice, "/account/", name="Alice Renamed", time_zone="Asia/Tokyo", **more).status_code == 302
+    after = read_user(app, cast.alice)
+    changed = {
+        column.key for column in sa.inspect(User).columns if getattr(before, column.key) != getattr(after, column.key)
+    }  # fmt: skip
+    assert changed == {"name", "time_zone"}
+    assert alice.get("/staff/").status_code == 404
+
+    contract = {"number": "NW-1", "product_id": "2", "suspended_at": "2026-11-24", "cancelled_at": "2026-11-24", "ends_on": "2099-01-01"}
+    place = {"region": "Europe", "time_zone": "Asia/Tokyo"}
+    assert send(sign_in(cast.anton), f"/staff/contracts/{cast.contract}/facts", **place, **contract).status_code == 302
+    with app.app_context():
+        found = contracts.find_contract(cast.contract)
+        assert (found.region, found.time_zone, found.suspended_at, found.cancelled_at) == (*place.values(), None, None)
+        assert found.terms[-1].ends_on.year < 2099
+        db.session.remove()

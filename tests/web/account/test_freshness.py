@@ -21,7 +21,8 @@ ALICE, ANTON = "alice@logistics.example.org", "anton@vendor.example.org"
 # Endpoints that ask for a fresh sign-in. Whoever adds a risky one marks it, and names it here.
 RISKY = {
     "account.create_token", "account.create_feed", "account.end_session", "account.end_other_sessions", "account.end_all_sessions",
-    "contracts.name_contact", "contracts.replace_contact", "contracts_staff.act", "contracts_staff.name_contact",
+    "contracts.name_contact", "contracts.replace_contact", "contracts_staff.act", "contracts_staff.new",
+    "contract_files_staff.bring_in", "contracts_staff.name_contact",
     "contracts_staff.replace_contact", "contracts_staff.correct_address", "contracts_staff.release_contact",
     "email_changes.ask", "releases_staff.publish", "releases_staff.withdraw", "schedule_staff.schedule", "announcements_staff.send",
     "products_staff.new", "products_staff.edit", "beta_staff.publish_terms",

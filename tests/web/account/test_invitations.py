@@ -108,6 +108,13 @@ def test_accepting_needs_a_token_and_a_password_that_fits_and_keeps_the_name(app
     assert read_user(app, NINA).password is None
 
 
+@pytest.mark.parametrize(("new", "text"), [("password1234", "tried first"), (NINA, "your name, your address")])
+def test_an_invitation_refuses_a_password_that_is_easy_to_guess(app: Flask, cast: Cast, client: FlaskClient, new: str, text: str) -> None:
+    link = invite_somebody(app, cast.other_contract, NINA)
+    assert text in text_of(send(client, link, name="Nina", password=new))
+    assert read_user(app, NINA).password is None
+
+
 def test_somebody_with_a_password_signs_in_and_confirms(app: Flask, cast: Cast, client: FlaskClient, sign_in: SignIn) -> None:
     erin = "erin@press.example.org"
     with app.app_context():

@@ -184,3 +184,10 @@ def test_a_newer_password_makes_older_links_worthless(app: Flask, cast: Cast, si
 def test_a_fresh_portal_knows_nobody(app: Flask) -> None:
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(User)) == 0
+
+
+@pytest.mark.parametrize(("new", "text"), [("password1234", "tried first"), ("Example Logistics 1", "your organisation or our product")])
+def test_a_reset_refuses_what_is_easy_to_guess(app: Flask, cast: Cast, client: FlaskClient, new: str, text: str) -> None:
+    link = ask_for_link(app, cast.alice)
+    assert text in text_of(send(client, link, password=new, password_confirm=new))
+    assert try_password(app.test_client(), cast.alice, PASSWORD).status_code == 302

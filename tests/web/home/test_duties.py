@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import clock
-from portal.account import contacts, renewals
+from portal.account import contacts, directory, renewals
 from portal.account.models import Contract, Term
 from portal.database import db, transaction
 from portal.home import duties
@@ -138,6 +138,23 @@ def test_a_role_is_asked_only_for_what_it_resolves(app: Flask, cast: Cast) -> No
         ):
             found = duties.collect(roles, NOW)
             assert tuple(part is not None for part in (found.releasing, found.feedback, found.accounts)) == parts
+
+
+@pytest.mark.parametrize(("days", "ends"), [(60, True), (61, False)])
+def test_a_contract_ends_soon_by_its_own_calendar_as_in_the_list(app: Flask, cast: Cast, days: int, ends: bool) -> None:
+    """In the evening in UTC it is tomorrow already in Tokyo."""
+    evening, tomorrow = NOW.replace(hour=20), NOW.date() + timedelta(days=1)
+    with app.app_context():
+        with transaction() as session:
+            mine = sa.select(Contract.id).where(Contract.number == cast.contract)
+            session.execute(sa.update(Contract).where(Contract.id.in_(mine)).values(time_zone="Asia/Tokyo"))
+            session.execute(sa.update(Term).where(Term.contract_id.in_(mine)).values(ends_on=tomorrow + timedelta(days=days)))
+        found = duties.collect({"accounts"}, evening).accounts
+        assert found is not None
+        shown = [(contract.number, left) for contract, left in found.ending.rows]
+        listed = [row.contract.number for row in directory.contracts_page(directory.Wanted(ending_in=60), None, evening).rows]
+        db.session.remove()
+    assert ((cast.contract, days) in shown) == (cast.contract in listed) == ends
 
 
 @pytest.mark.usefixtures("world")
