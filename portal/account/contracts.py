@@ -330,19 +330,27 @@ def resume(contract: Contract, *, actor: User | None, now: datetime) -> None:
     contract = lock_contract(contract.id)
     if contract.suspended_at is None or contract.cancelled_at is not None:
         raise Conflict(f"Contract {contract.number} is not suspended.")
+    _end_suspension(contract, now)
+    audit.record("contract.resumed", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
+
+
+def _end_suspension(contract: Contract, now: datetime) -> None:
+    """Remember the suspension that lasts, if there is one, as one that is over."""
+    if contract.suspended_at is None:
+        return
     # A clock that was put back must not let the suspension end before it began.
     db.session.add(
         Suspension(contract_id=contract.id, suspended_at=contract.suspended_at, resumed_at=max(now, contract.suspended_at))
     )  # fmt: skip
     contract.suspended_at = None
-    audit.record("contract.resumed", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
 
 
 def cancel(contract: Contract, *, actor: User | None, now: datetime) -> None:
-    """End a contract for good. Raises Conflict if it is cancelled already."""
+    """End a contract for good, and a suspension with it, since nobody could resume it. Raises Conflict if it is cancelled already."""
     contract = lock_contract(contract.id)
     if contract.cancelled_at is not None:
         raise Conflict(f"Contract {contract.number} is already cancelled.")
+    _end_suspension(contract, now)
     contract.cancelled_at = now
     audit.record("contract.cancelled", subject_type="contract", subject_id=contract.id, actor=actor, now=now)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from portal.account import contracts
 from portal.account.contracts import ContractState, standing
 from portal.account.entitlements import Benefit, Reason, decide
-from portal.account.models import Contract, User
+from portal.account.models import Contract, Suspension, User
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid, NotFound, PortalError
 from portal.products.models import Product
@@ -135,3 +135,15 @@ def test_acts_that_do_not_fit_the_state_are_refused(cast: Cast) -> None:
 def test_an_unknown_number_is_not_found(cast: Cast, number: str) -> None:
     with pytest.raises(NotFound):
         contracts.find_contract(number)
+
+
+def test_cancelling_ends_a_suspension_too(cast: Cast) -> None:
+    """Nobody is told that somebody could resume what is over for good."""
+    alice = db.session.scalars(sa.select(User).where(User.email == cast.alice)).one()
+    contract = contracts.contracts_of(alice)[0]
+    for act, later in ((contracts.suspend, 1), (contracts.cancel, 2)):
+        with transaction():
+            act(contract, actor=None, now=NOW + timedelta(hours=later))
+    assert decide(alice, Benefit.BETAS, contract.product, NOW + timedelta(hours=3)).reason is Reason.CANCELLED
+    over = db.session.scalars(sa.select(Suspension)).one()
+    assert (over.suspended_at, over.resumed_at) == (NOW + timedelta(hours=1), NOW + timedelta(hours=2))
