@@ -166,6 +166,15 @@ def status_shown_to(viewer: Viewer) -> sa.SQLColumnExpression[Status]:
     return _status_shown(list(viewer.lapses)) if viewer.lapsed else Item.status
 
 
+def has_status(viewer: Viewer, status: Status) -> sa.ColumnElement[bool]:
+    """Whether an Item has a status as the viewer reads it: `status_shown_to` as a condition that says at once where there is none."""
+    if viewer.lapsed and status is Status.IN_BETA:
+        return sa.and_(Item.status == status, Item.product_id.in_(viewer.contracts))
+    if viewer.lapsed and status is Status.PLANNED:
+        return sa.or_(Item.status == status, sa.and_(Item.status == Status.IN_BETA, Item.product_id.in_(viewer.lapsed)))
+    return Item.status == status
+
+
 def show_status(viewer: Viewer, product_id: int, status: Status, version: str) -> tuple[Status, str]:
     """Return status and version as the viewer reads them: the twin of `status_shown_to` for one row."""
     if viewer.staff or product_id not in viewer.lapsed:

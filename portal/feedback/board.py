@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from portal.database import db
 from portal.feedback import paging, search, votes
-from portal.feedback.access import Viewer, show_status, status_shown_to, visible_to
+from portal.feedback.access import Viewer, has_status, show_status, status_shown_to, visible_to
 from portal.feedback.loop_models import Link
 from portal.feedback.models import Comment, Item, ItemKind, Status, StatusChange, Vote
 from portal.releases.models import Channel, Release, ReleaseState
@@ -96,7 +96,7 @@ def _conditions(viewer: Viewer, wanted: Filter, found: search.Found | None, *, w
     if wanted.sort is Sort.ANSWERED:
         conditions += _answered(viewer)
     if with_status and wanted.status is not None:
-        conditions.append(status_shown_to(viewer) == wanted.status)
+        conditions.append(has_status(viewer, wanted.status))
     return conditions
 
 
