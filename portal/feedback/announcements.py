@@ -170,24 +170,33 @@ def _is_for(item: Item, now: datetime) -> sa.ColumnElement[bool]:
     """The condition on an Update and a User that this is news to them: not their own doing, not told elsewhere, no comment on others'."""
     told = sa.exists().where(Delivery.notice_id == Update.told_by_id, Delivery.user_id == User.id).correlate(Update, User)
     asked = sa.select(Item.id).where(Item.id == item.id, asked_for(now)).correlate(User).exists()
+    return sa.and_(_is_theirs(item), sa.not_(sa.and_(told, asked)))
+
+
+def _is_theirs(item: Item) -> sa.ColumnElement[bool]:
+    """The same, wherever else it is told."""
     return sa.and_(
-        sa.or_(Update.by_id.is_(None), Update.by_id != User.id),
-        sa.or_(Update.kind != UpdateKind.COMMENT, User.id == item.author_id),
-        sa.not_(sa.and_(told, asked)),
+        sa.or_(Update.by_id.is_(None), Update.by_id != User.id), sa.or_(Update.kind != UpdateKind.COMMENT, User.id == item.author_id)
     )
 
 
 def _read_by(notice: Notice, item: Item, user_ids: Sequence[int], now: datetime) -> dict[int, list[Update]]:
-    """Return, by user id, what stands in a mail for each of these people, in order, whatever they may read of it."""
+    """Return, by user id, what stands in a mail for each of these people, in order, whatever they may read of it.
+
+    Who asked for the item only after the mail was made is told by no other notice: to them all of it is news.
+    """
     found: dict[int, list[Update]] = {}
-    rows = db.session.execute(
-        sa.select(User.id, Update)
-        .join(Update, Update.notice_id == notice.id)
-        .where(User.id.in_(user_ids), _is_for(item, now))
-        .order_by(Update.id)
-    )
-    for user_id, update in rows:
-        found.setdefault(user_id, []).append(update)
+    for is_news in (_is_for(item, now), _is_theirs(item)):
+        rows = db.session.execute(
+            sa.select(User.id, Update)
+            .join(Update, Update.notice_id == notice.id)
+            .where(User.id.in_(set(user_ids) - found.keys()), is_news)
+            .order_by(Update.id)
+        ).all()
+        for user_id, update in rows:
+            found.setdefault(user_id, []).append(update)
+        if found.keys() >= set(user_ids):
+            break
     return found
 
 

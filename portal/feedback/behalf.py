@@ -71,10 +71,15 @@ def note_vote(item_id: int, contract: str, *, channel: CallChannel, words: str, 
 
 
 def withdraw_vote(item_id: int, vote_id: int, *, actor: User, now: datetime) -> None:
-    """Take back a vote that staff noted. Raises NotFound for any other: what an organisation voted is its own to withdraw."""
+    """Take back a vote that staff noted. Raises NotFound for any other: what an organisation voted is its own to withdraw.
+
+    Raises Conflict where the item was merged: its votes are withdrawn where they count.
+    """
     vote = None
     if 0 < item_id <= LARGEST_ID and 0 < vote_id <= LARGEST_ID:
-        hold(item_id)
+        root = hold(item_id)
+        if root != item_id:
+            raise Conflict(f"This was merged into {root} in the meantime. Withdraw the vote there.")
         vote = db.session.scalar(
             sa.select(Vote)
             .where(Vote.id == vote_id, Vote.item_id == item_id, Vote.channel.is_not(None))

@@ -29,6 +29,13 @@ def root_of(item_id: int) -> int:
         item_id = found.merged_into_id
 
 
+def roots(item_ids: sa.Select[int]) -> sa.Select[int, int]:
+    """Select each of these items with the one that stands for it."""
+    up = sa.select(Item.id.label("member"), Item.id, Item.merged_into_id).where(Item.id.in_(item_ids)).cte("up", recursive=True)
+    up = up.union(sa.select(up.c.member, Item.id, Item.merged_into_id).where(Item.id == up.c.merged_into_id))
+    return sa.select(up.c.member, up.c.id).where(up.c.merged_into_id.is_(None))
+
+
 def hold(item_id: int) -> int:
     """Return the item that stands for `item_id`, and keep it standing until the transaction ends. Raises NotFound.
 

@@ -84,6 +84,7 @@ def _add(item: Item, release: Release, actor: User, now: datetime) -> Link | Non
 
 def unlink(item_id: int, release_id: int, *, actor: User, now: datetime) -> None:
     """Take a link back, and the status with it where the release had given it. Raises NotFound if there is no such link."""
+    _release(release_id)  # before the item, as in `link`: what is being published either finds the link or does not
     item = _item(item_id)
     found = db.session.scalars(
         sa.select(Link)

@@ -11,6 +11,7 @@ from portal.database import db
 from portal.feedback import merging, votes
 from portal.feedback.access import LARGEST_ID, Viewer, beta_times, find_item, show_status
 from portal.feedback.board import comment_count
+from portal.feedback.groups import root_of
 from portal.feedback.models import Comment, Item, Status, StatusChange, Vote
 
 COMMENTS_SHOWN = 50
@@ -60,9 +61,9 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
         sa.select(votes.count_of_item(now), comment_count(), votes.is_ours(viewer)).select_from(Item).where(Item.id == item.id)
     ).one()
     changes = list_changes(item.id)
-    hidden = beta_times(changes) if item.product_id in viewer.lapsed else []
+    hidden = _hidden(item, changes) if item.product_id in viewer.lapsed else []
     merged = merging.merged_into(item.id, viewer)
-    unheard = {item.id: hidden, **_hidden_of_merged(viewer, item, merged)}
+    unheard = {item.id: hidden, **_hidden_of_merged(viewer, item, merged, hidden)}
     comments = _comments(unheard, comments_before)
     if merged:
         comment_total = db.session.scalar(sa.select(sa.func.count()).select_from(Comment).where(*_shown({one: [] for one in unheard}))) or 0
@@ -87,7 +88,7 @@ def read(viewer: Viewer, item_id: int, *, now: datetime, comments_before: int | 
 
 def shows_comment(viewer: Viewer, item: Item, comment_id: int) -> bool:
     """Whether a comment is among those of the item that the viewer reads on its page."""
-    hidden = beta_times(list_changes(item.id)) if item.product_id in viewer.lapsed else []
+    hidden = _hidden(item, list_changes(item.id)) if item.product_id in viewer.lapsed else []
     shown = sa.select(Comment.id).where(Comment.id == comment_id, *_shown({item.id: hidden}))
     return db.session.scalar(shown) is not None
 
@@ -97,13 +98,20 @@ def list_changes(item_id: int) -> list[StatusChange]:
     return list(db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id == item_id).order_by(StatusChange.id)))
 
 
-def _hidden_of_merged(viewer: Viewer, item: Item, merged: list[merging.Merged]) -> dict[int, Stretches]:
-    """The stretches of each merged item's own path that are kept from the viewer: what it says was said before the merge."""
+def _hidden(item: Item, changes: list[StatusChange]) -> Stretches:
+    """The stretches in which an item, or the one that it is merged into, was in a beta."""
+    root = root_of(item.id)
+    return beta_times(changes) + (beta_times(list_changes(root)) if root != item.id else [])
+
+
+def _hidden_of_merged(viewer: Viewer, item: Item, merged: list[merging.Merged], hidden: Stretches) -> dict[int, Stretches]:
+    """The stretches of each merged item that are kept from the viewer: those of its own path, and those of the item it is now part of,
+    for somebody who had its page open may have said something there after the merge."""
     ids = [one.item.id for one in merged]
     if not ids or item.product_id not in viewer.lapsed:
         return {item_id: [] for item_id in ids}
     changes = db.session.scalars(sa.select(StatusChange).where(StatusChange.item_id.in_(ids)).order_by(StatusChange.id)).all()
-    return {item_id: beta_times([change for change in changes if change.item_id == item_id]) for item_id in ids}
+    return {item_id: [*beta_times([change for change in changes if change.item_id == item_id]), *hidden] for item_id in ids}
 
 
 def _comments(unheard: dict[int, Stretches], before: int | None) -> list[Comment]:

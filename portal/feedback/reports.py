@@ -4,6 +4,7 @@ Each report is a table; its plot is drawn from the same rows. Weeks begin on Mon
 DEFAULT_TIME_ZONE. Everything is counted by the database or read in a constant number of statements.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -15,7 +16,7 @@ from sqlalchemy.orm import joinedload
 
 from portal.clock import civil_date
 from portal.database import db
-from portal.feedback import tallies
+from portal.feedback import groups, tallies
 from portal.feedback.loop_models import Answer, Link, Verdict
 from portal.feedback.models import Comment, Item, ItemKind, Status, StatusChange
 from portal.products.models import Product
@@ -207,27 +208,26 @@ def verdicts_by_beta(product: Product | None) -> Table:
         .limit(MOST_BETAS)
     ).all()
     ids = [beta.id for beta in betas]
-    brought = dict(
-        db.session.execute(
-            sa.select(Link.release_id, sa.func.count())
-            .where(Link.release_id.in_(ids), Link.removed_at.is_(None))
-            .group_by(Link.release_id)
-        ).all()
-    )  # fmt: skip
+    links = db.session.execute(sa.select(Link.release_id, Link.item_id).where(Link.release_id.in_(ids), Link.removed_at.is_(None))).all()
+    said_of = sa.select(Verdict.item_id).where(Verdict.release_id.in_(ids))
+    concerned = sa.select(Link.item_id).where(Link.release_id.in_(ids), Link.removed_at.is_(None)).union(said_of).subquery()
+    # What was merged is one with its target: on the beta's page, and so here.
+    root = dict(db.session.execute(groups.roots(sa.select(concerned.c.item_id))).all())
+    brought = Counter(release_id for release_id, _ in {(release_id, root[item_id]) for release_id, item_id in links})
     latest: dict[tuple[int, int, int], Answer] = {}
     for release_id, item_id, contract_id, answer in db.session.execute(
         sa.select(Verdict.release_id, Verdict.item_id, Verdict.contract_id, Verdict.answer)
         .where(Verdict.release_id.in_(ids))
         .order_by(Verdict.changed_at, Verdict.id)
     ):
-        latest[release_id, item_id, contract_id] = answer
+        latest[release_id, root[item_id], contract_id] = answer
     return Table(
         ("product", "beta", "items", "yes", "partly", "no"),
         [
             (
                 beta.product.name,
                 beta.version,
-                brought.get(beta.id, 0),
+                brought[beta.id],
                 *(sum(given is answer for key, given in latest.items() if key[0] == beta.id) for answer in Answer),
             )
             for beta in betas

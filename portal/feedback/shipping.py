@@ -13,7 +13,7 @@ from portal import audit
 from portal.account.models import User
 from portal.database import db
 from portal.feedback import announcements, asking
-from portal.feedback.groups import root_of
+from portal.feedback.groups import members_of, root_of
 from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, Status, StatusChange
 from portal.notices.models import Notice
@@ -45,10 +45,17 @@ def live_links(release_id: int) -> list[Link]:
 
 
 def lock_items(item_ids: Sequence[int]) -> list[Item]:
-    """Return the items that stand for these, each once and locked, in the order of their ids: so no two such locks wait in a circle."""
-    roots = {root_of(item_id) for item_id in item_ids}
-    statement = sa.select(Item).where(Item.id.in_(roots)).order_by(Item.id).with_for_update(of=Item)
-    return list(db.session.scalars(statement.execution_options(populate_existing=True)))
+    """Return the items that stand for these, each once and locked, in the order of their ids: so no two such locks wait in a circle.
+
+    Whether they still stand is asked again under the lock: somebody may have merged or told apart while it was waited for.
+    """
+    roots: set[int] = set()
+    locked: list[Item] = []
+    while roots != (now_roots := {root_of(item_id) for item_id in item_ids}):
+        roots = now_roots
+        statement = sa.select(Item).where(Item.id.in_(roots)).order_by(Item.id).with_for_update(of=Item)
+        locked = list(db.session.scalars(statement.execution_options(populate_existing=True)))
+    return locked
 
 
 def status_in(release: Release) -> Status:
@@ -79,7 +86,7 @@ def take_back(item: Item, release: Release, reason: str, *, actor: User | None, 
         sa.select(Release)
         .join(Link, Link.release_id == Release.id)
         .where(
-            Link.item_id == item.id, Link.removed_at.is_(None), Release.id != release.id,
+            Link.item_id.in_(members_of(item.id)), Link.removed_at.is_(None), Release.id != release.id,
             Release.channel == Channel.BETA, Release.state == ReleaseState.PUBLISHED,
         )
         .order_by(Release.version_key.desc())

@@ -90,6 +90,8 @@ def answer(
     text; both count only for statuses that name a version. The reason is needed to decline.
     Raises NotFound, Conflict when somebody else has edited the item since, and Invalid(field) otherwise.
     """
+    if release_id is not None:  # held before the item, as publishing and withdrawing do: the item names none that is withdrawn meanwhile
+        db.session.execute(sa.select(Release.id).where(Release.id == release_id).with_for_update(read=True))
     item = find_item(item_id, lock=True)
     _refuse_merged(item)
     if item.revision != revision:

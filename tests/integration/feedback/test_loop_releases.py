@@ -10,7 +10,7 @@ from flask import Flask
 from portal.account import contacts
 from portal.database import db, transaction
 from portal.errors import Conflict, Invalid, NotFound
-from portal.feedback import asking, followers, links, merging, verdicts, votes
+from portal.feedback import announcements, asking, followers, links, merging, verdicts, votes
 from portal.feedback.loop_models import Answer, Link
 from portal.feedback.models import Item, Status, StatusChange, Visibility
 from portal.notices import subscriptions
@@ -21,6 +21,7 @@ from tests.board import answer, contract, person, release, suspended, viewer, vo
 from tests.cast import Cast
 from tests.conftest import NOW
 from tests.loop import deliver, draft, give, link, publish, send_due, skipped, standing, withdraw
+from tests.together import together
 
 pytestmark = pytest.mark.usefixtures("app_context")
 
@@ -128,6 +129,18 @@ def test_only_who_does_not_get_the_notice_is_mailed_that_it_shipped(cast: Cast, 
     assert [(mail.kind, mail.to, mail.subject) for mail in deliver()] == [
         ("feedback_update", cast.alice, "Your idea shipped in 15.4: Zoom")
     ]
+
+
+def test_who_votes_between_the_publishing_and_the_mail_is_told_what_happened(cast: Cast) -> None:
+    item_id, stable = write(cast.alice), draft("15.3.1", Channel.STABLE)
+    link(item_id, stable)
+    with transaction():
+        db.session.get_one(Release, stable).kind = Kind.POINT
+        followers.choose(viewer(cast.carol), item_id, wanted=True, now=NOW)
+    publish(stable)
+    vote(cast.carol, item_id, now=NOW + timedelta(seconds=1))
+    (told,) = [mail for mail in deliver(NOW + timedelta(seconds=2)) if (mail.kind, mail.to) == (announcements.UPDATE, cast.carol)]
+    assert told.subject == "An idea you follow shipped in 15.3.1: Pause a macro"
 
 
 def test_publishing_a_beta_asks_in_its_notice_and_those_who_do_not_get_that_by_a_mail(cast: Cast, item_id: int) -> None:
@@ -273,6 +286,41 @@ def test_what_is_linked_while_the_release_is_published_ships_too(app: Flask, cas
         thread.join(60)
     assert failures == []
     assert [standing(item_id) for item_id in items] == [(Status.SHIPPED, "15.4")] * 6
+
+
+def test_what_is_merged_or_unlinked_while_the_release_is_published_is_whole(app: Flask, cast: Cast) -> None:
+    """The item that stands afterwards has shipped; a link that was taken back in time shipped nothing."""
+    stable = draft("15.4", Channel.STABLE)
+    linked, target, other = write(cast.carol, "Linked"), write(cast.alice, "Target"), write(cast.alice, "Other")
+    link(linked, stable)
+    link(other, stable)
+
+    def unlink() -> None:
+        with transaction():
+            links.unlink(other, stable, actor=person(cast.petra), now=NOW)
+
+    def merge_patiently() -> None:
+        for _ in range(20):  # publishing may have changed one of the two in between
+            try:
+                return merge(linked, target)
+            except Conflict:
+                db.session.rollback()
+        raise AssertionError("never merged")
+
+    assert together(app, [lambda: publish(stable), merge_patiently, unlink]) == []
+    shipped = {item_id for item_id in (linked, target) if standing(item_id)[0] is Status.SHIPPED}
+    assert len(shipped) == 1
+    assert standing(other)[0] is not Status.SHIPPED
+
+
+def test_a_beta_that_came_with_a_merge_takes_the_item_when_the_release_is_withdrawn(cast: Cast, item_id: int) -> None:
+    beta, stable, target = release("15.4b1"), release("15.4", Channel.STABLE), write(cast.alice, "Halt a macro")
+    link(item_id, beta)
+    merge(item_id, target)
+    link(target, stable)
+    assert standing(target) == (Status.SHIPPED, "15.4")
+    withdraw(stable)
+    assert standing(target) == (Status.IN_BETA, "15.4b1")
 
 
 # Verdicts ------------------------------------------------------------------------------------------------------------------------

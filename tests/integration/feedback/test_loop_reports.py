@@ -13,7 +13,7 @@ from portal.feedback.loop_models import Answer
 from portal.feedback.models import ItemKind, Severity, Status
 from portal.notices.models import Notice
 from portal.releases.models import Channel
-from tests.board import answer, comment, contract, person, product, release, suspended, vote, write
+from tests.board import answer, comment, contract, merge, person, product, release, suspended, unmerge, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
 from tests.loop import deliver, give, link, skipped
@@ -86,6 +86,10 @@ def test_verdicts_are_counted_by_contract_and_beta(cast: Cast) -> None:
         give(cast.carol, item_id, beta, Answer.PARTLY)
     give(cast.alice, first, beta, Answer.NO)
     give(cast.bob, first, beta, Answer.YES, now=NOW + DAY)
+    assert reports.verdicts_by_beta(None).rows == [("Macro Studio", "15.4b1", 2, 1, 2, 0)]
+    merge(first, second)
+    assert reports.verdicts_by_beta(None).rows == [("Macro Studio", "15.4b1", 1, 1, 1, 0)], "one item now, and one verdict of a contract"
+    unmerge(first)
     assert reports.verdicts_by_beta(None).rows == [("Macro Studio", "15.4b1", 2, 1, 2, 0)]
 
 

@@ -1,5 +1,7 @@
 """Two items become one, and come apart again exactly; nothing leaks and no vote is lost."""
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -8,9 +10,9 @@ from portal.database import db, transaction
 from portal.errors import Conflict, NotFound
 from portal.feedback import board, cases, inbox, merging, reading, votes
 from portal.feedback.board import Filter
-from portal.feedback.models import Item, Merge, Visibility
+from portal.feedback.models import Item, Merge, Status, Visibility
 from portal.feedback.paging import Place
-from tests.board import comment, merge, person, release, suspended, unmerge, viewer, vote, write
+from tests.board import answer, comment, merge, person, release, suspended, unmerge, viewer, vote, write
 from tests.cast import Cast
 from tests.conftest import NOW
 
@@ -151,6 +153,19 @@ def test_comments_are_kept_and_shown_under_the_target(cast: Cast) -> None:
     unmerge(item_id)
     assert [said.body for said in reading.read(viewer(cast.carol), target, now=NOW).comments] == ["Said of both"]
     assert reading.read(viewer(cast.carol), item_id, now=NOW).comment_count == 2
+
+
+@pytest.mark.usefixtures("app_context")
+def test_what_is_said_on_a_merged_item_while_its_target_is_in_a_beta_is_kept_from_the_lapsed(cast: Cast) -> None:
+    item_id, target = write(cast.alice, "Old"), write(cast.carol, "New")
+    comment(cast.alice, item_id, "Before", now=NOW)
+    merge(item_id, target)
+    answer(target, Status.IN_BETA, version="15.4b1", now=NOW + timedelta(minutes=1))
+    said = comment(cast.alice, item_id, "Crashes in it", now=NOW + timedelta(minutes=2))
+    with suspended(cast.contract):
+        assert [one.body for one in reading.read(viewer(cast.alice), target, now=NOW).comments] == ["Before"]
+        assert not reading.shows_comment(viewer(cast.alice), db.session.get_one(Item, item_id), said)
+    assert reading.read(viewer(cast.alice), target, now=NOW).comment_count == 2
 
 
 @pytest.mark.usefixtures("app_context")
