@@ -225,9 +225,8 @@ def aside(*, reads: bool = False) -> Iterator[sa.Connection]:
     Not to be used while this thread's session has written: on SQLite each would wait for the other. Raises Busy as `transaction` does.
     """
     try:
-        with db.engine.connect() as connection:
-            if not reads:
-                connection = connection.execution_options(**_BEGIN_IMMEDIATE)
+        with db.engine.connect() as opened:
+            connection = opened if reads else opened.execution_options(**_BEGIN_IMMEDIATE)
             with connection.begin():
                 yield connection
     except NO_ANSWER as error:

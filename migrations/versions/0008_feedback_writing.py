@@ -66,7 +66,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("(item_id IS NULL) <> (draft_id IS NULL)", name=op.f("ck_feedback_attachments_in_one_place")),
         sa.CheckConstraint("comment_id IS NULL OR item_id IS NOT NULL", name=op.f("ck_feedback_attachments_comment_of_item")),
-        sa.ForeignKeyConstraint(["comment_id"], ["feedback_comments.id"], name=op.f("fk_feedback_attachments_comment_id_feedback_comments")),
+        sa.ForeignKeyConstraint(
+            ["comment_id"], ["feedback_comments.id"], name=op.f("fk_feedback_attachments_comment_id_feedback_comments")
+        ),
         sa.ForeignKeyConstraint(["draft_id"], ["feedback_drafts.id"], name=op.f("fk_feedback_attachments_draft_id_feedback_drafts")),
         sa.ForeignKeyConstraint(["item_id"], ["feedback_items.id"], name=op.f("fk_feedback_attachments_item_id_feedback_items")),
         sa.ForeignKeyConstraint(

@@ -20,7 +20,11 @@ WORDS = {
     Topic.POINT: Words("point releases", "Point releases", "Each correction release, such as 2.1.1."),
     Topic.MINOR: Words("minor releases", "Minor releases", "New features, such as 2.2.0, a few times a year."),
     Topic.MAJOR: Words("major releases", "Major releases", "A new generation, such as 3.0.0."),
-    Topic.FEEDBACK: Words("feedback you follow", "Feedback you follow", "When we answer what you wrote or follow, its status changes, or a beta brings what you asked for."),
+    Topic.FEEDBACK: Words(
+        "feedback you follow",
+        "Feedback you follow",
+        "When we answer what you wrote or follow, its status changes, or a beta brings what you asked for.",
+    ),
 }
 
 
