@@ -19,12 +19,14 @@ from portal.feedback.models import Item, Vote
 def cast(viewer: Viewer, item_id: int, *, now: datetime) -> None:
     """Give the vote of the viewer's contract to an item, or to the one that it was merged into. Giving it again changes nothing.
 
-    Who votes follows the item from then on, unless they have said no to that.
+    Who votes follows the item from then on, unless they have said no to that. Vote and following both go to the item that is held:
+    a row about the merged one would wait for whoever tells the two apart, who waits for this.
     Raises NotFound for an item the viewer cannot see, Conflict for those who only read.
     """
     item = find_item(viewer, item_id)
-    add(hold(item.id), viewer.voting_contract(item.product_id), viewer.person.id, now=now)
-    followers.start(item.id, viewer.person.id, now=now)
+    held = hold(item.id)
+    add(held, viewer.voting_contract(item.product_id), viewer.person.id, now=now)
+    followers.start(held, viewer.person.id, now=now)
 
 
 def withdraw(viewer: Viewer, item_id: int, *, now: datetime) -> None:
