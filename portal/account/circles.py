@@ -27,7 +27,7 @@ def not_entitled(product_id: int, now: datetime) -> Obstacle:
         (holds_seat(User, product_id, not_suspended), words(CANCELLED)),
         else_=words(SUSPENDED),
     )
-    return Obstacle(why, sa.not_(is_entitled(User, product_id, now)), admits_members=True)
+    return Obstacle(why, sa.not_(is_entitled(User, product_id, now)))
 
 
 def contacts(product_id: int, topic: Topic | None, now: datetime) -> Circle:

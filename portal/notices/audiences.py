@@ -31,13 +31,11 @@ class Obstacle(NamedTuple):
     """What keeps a person from being mailed: `why`, in words, and the condition on `users`.
 
     Conditions are never NULL. They are asked from the person outward (EXISTS), so that a batch of a few people costs the same
-    however many there are, and no database goes through a list of everybody for each of them. `admits_members`: whoever it lets
-    pass is one of the circle, so those who are mailed are found without asking that as well.
+    however many there are, and no database goes through a list of everybody for each of them.
     """
 
     why: sa.ColumnElement[str]
     stands: Condition
-    admits_members: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ def words(why: str) -> sa.ColumnElement[str]:
 def mailed(circle: Circle) -> outbox.Audience:
     """Select (user id, address, name) of everybody in the circle whom nothing keeps from being mailed, each once."""
     users = _users()
-    members = [] if any(one.admits_members for one in circle.obstacles) else [circle.members]
-    return sa.select(users.c.id, users.c.email, users.c.name).where(*members, *(sa.not_(one.stands) for one in circle.obstacles))
+    return sa.select(users.c.id, users.c.email, users.c.name).where(circle.members, *(sa.not_(one.stands) for one in circle.obstacles))
 
 
 def reach(circle: Circle) -> Reach:
