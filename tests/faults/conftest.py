@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ from tests.smtp import MailServer
 
 
 @pytest.fixture(autouse=True)
-def today() -> None:
+def today() -> datetime:
     """The processes under test have the real clock, so their tests have it too."""
+    return clock.now()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_aria2c_goes_on_with_ten_connections_where_it_was_cut_off(server: Server
     ids=["wget", "aria2c"],
 )
 def test_after_a_suspension_no_client_can_go_on(server: Server, folder: Path, client: Callable[..., list[str]], slowly: str) -> None:
-    run_and_cut(client(server, slowly), folder, signal.SIGINT)
+    run_and_cut(client(server, slowly), folder, signal.SIGTERM)
     suspend(server)
     had = (folder / "build").stat().st_blocks
     assert run(client(server, "--continue"), folder) != 0

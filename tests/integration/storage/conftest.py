@@ -1,9 +1,11 @@
 """Stores to test: a directory, and a bucket in a real S3-compatible store."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from portal import clock
 from portal.storage import Store, make_store
 from portal.storage.s3 import S3Store
 from tests.conftest import make_settings
@@ -11,8 +13,9 @@ from tests.seaweedfs import SeaweedFS
 
 
 @pytest.fixture(autouse=True)
-def today() -> None:
+def today() -> datetime:
     """The store has the real clock and refuses requests of another day, so these tests have it too."""
+    return clock.now()
 
 
 @pytest.fixture

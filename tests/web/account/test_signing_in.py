@@ -131,4 +131,4 @@ def test_signing_in_needs_a_token_and_ignores_other_credentials(cast: Cast, clie
     assert client.post("/sign-in", data={"email": cast.alice, "password": PASSWORD}).status_code == 400
     assert client.get("/account/", auth=(cast.alice, PASSWORD)).status_code == 302
     answer = client.post("/sign-in", json={"email": cast.alice, "password": PASSWORD}, headers={"Accept": "application/json"})
-    assert answer.status_code == 400
+    assert answer.status_code == 415
