@@ -17,7 +17,7 @@ from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
 from portal.feedback import asking, shipping, votes
 from portal.feedback.access import LARGEST_ID, Viewer
-from portal.feedback.groups import members_of
+from portal.feedback.groups import members_of, roots
 from portal.feedback.loop_models import Link
 from portal.feedback.models import Item, Status
 from portal.notices.models import Notice
@@ -138,9 +138,8 @@ def releases_to_link(item: Item) -> list[Release]:
 def roots_of(release_id: int) -> sa.Select[int]:
     """Select the ids of the items that stand for what is linked to a release."""
     linked = sa.select(Link.item_id).where(Link.release_id == release_id, Link.removed_at.is_(None))
-    up = sa.select(Item.id, Item.merged_into_id).where(Item.id.in_(linked)).cte("up", recursive=True)
-    up = up.union(sa.select(Item.id, Item.merged_into_id).where(Item.id == up.c.merged_into_id))
-    return sa.select(up.c.id).where(up.c.merged_into_id.is_(None))
+    standing = roots(linked).subquery()
+    return sa.select(standing.c.id)
 
 
 def of_release(release: Release, now: datetime) -> Sequence[Linked]:

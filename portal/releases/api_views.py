@@ -1,7 +1,6 @@
 """Releases for programs that hold a staff token: a build server puts its files into a draft, and looks whether they are there."""
 
 from http import HTTPStatus
-from typing import Any
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -12,9 +11,10 @@ from portal.database import end_read, transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
 from portal.releases import builds, catalog
+from portal.releases.data import build_data, release_data
 from portal.releases.filenames import check_filename
 from portal.releases.forms import BuildForm
-from portal.releases.models import Build, Release, ReleaseState
+from portal.releases.models import ReleaseState
 from portal.releases.uploads import receive_build
 from portal.storage import Away, TooLarge
 from portal.web.bearer import bearer, owner
@@ -28,7 +28,7 @@ protect(blueprint, bearer("builds:write"))
 @blueprint.get("/<product>/<version>/")
 def show(product: str, version: str) -> ResponseReturnValue:
     """A release and its files."""
-    return _release(catalog.find_release(product, version))
+    return release_data(catalog.find_release(product, version))
 
 
 @blueprint.post("/<product>/<version>/builds")
@@ -53,7 +53,7 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
                 release_id, upload.filename, arrived.stored, **form.description(), blake2b=arrived.blake2b,
                 signature=arrived.signature, actor=owner(), now=clock.now(),
             )  # fmt: skip
-            answer = _build(made)
+            answer = build_data(made)
     except PortalError as error:
         return _refusal(error)
     return answer, HTTPStatus.CREATED
@@ -72,25 +72,3 @@ def _refusal(error: PortalError) -> ResponseReturnValue:
     elif isinstance(error, Away):
         status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(STORAGE_RETRY_SECONDS)}
     return {"error": str(error), "field": getattr(error, "field", None)}, status, headers
-
-
-def _release(release: Release) -> dict[str, Any]:
-    return {
-        "product": release.product.slug,
-        "version": release.version,
-        "channel": release.channel.value,
-        "state": release.state.value,
-        "builds": [_build(build) for build in release.builds],
-    }
-
-
-def _build(build: Build) -> dict[str, Any]:
-    return {
-        "filename": build.filename,
-        "kind": build.kind.value,
-        "platform": build.platform,
-        "architecture": build.architecture,
-        "size": build.size,
-        "sha256": build.sha256,
-        "signed": build.signature is not None,
-    }

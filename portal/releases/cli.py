@@ -17,9 +17,10 @@ from portal.database import end_read, transaction
 from portal.errors import Invalid
 from portal.products.catalog import find_product
 from portal.releases import announcements, audience, builds, catalog, drafts, integrity, publishing, scheduling, ways_out
+from portal.releases.data import release_data
 from portal.releases.file_types import Inspection
 from portal.releases.filenames import check_filename
-from portal.releases.models import Build, BuildKind, Channel, Kind, Release, ReleaseState
+from portal.releases.models import BuildKind, Channel, Kind, Release, ReleaseState
 from portal.storage import CHUNK_BYTES, store
 
 release = AppGroup("release", help="Releases and their builds.")
@@ -257,7 +258,7 @@ def _way_out(found: Release, safe: str | None, today: date) -> Release | None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_releases(as_json: bool) -> None:
     """List all releases, by product, the newest version first."""
-    releases = [_as_dict(found) for found in catalog.everything()]
+    releases = [release_data(found) for found in catalog.everything()]
     if as_json:
         click.echo(json.dumps(releases, indent=2, ensure_ascii=False))
         return
@@ -335,29 +336,3 @@ def _verified(examination: integrity.Examination) -> dict[str, Any]:
 
 def _name(found: Release) -> str:
     return f"{found.product.name} {found.version}"
-
-
-def _as_dict(found: Release) -> dict[str, Any]:
-    return {
-        "product": found.product.slug,
-        "version": found.version,
-        "channel": found.channel.value,
-        "kind": found.kind.value,
-        "state": found.state.value,
-        "scheduled_for": found.scheduled_for.isoformat() if found.scheduled_for else None,
-        "published_at": found.published_at.isoformat() if found.published_at else None,
-        "builds": [_build_as_dict(one) for one in found.builds],
-    }
-
-
-def _build_as_dict(build: Build) -> dict[str, Any]:
-    return {
-        "filename": build.filename,
-        "kind": build.kind.value,
-        "platform": build.platform,
-        "architecture": build.architecture,
-        "size": build.size,
-        "sha256": build.sha256,
-        "signed": build.signature is not None,
-        "damaged": build.damaged_at is not None,
-    }
