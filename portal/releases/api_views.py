@@ -6,15 +6,12 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from portal import clock
-from portal.config import current_settings
-from portal.database import end_read, transaction
+from portal.database import transaction
 from portal.errors import Conflict, PortalError
 from portal.extensions import csrf
 from portal.releases import builds, catalog
 from portal.releases.data import build_data, release_data
-from portal.releases.filenames import check_filename
 from portal.releases.forms import BuildForm
-from portal.releases.models import ReleaseState
 from portal.releases.uploads import receive_build
 from portal.storage import Away, TooLarge
 from portal.web.bearer import bearer, owner
@@ -36,16 +33,9 @@ def upload_build(product: str, version: str) -> ResponseReturnValue:
     """Take in a build of a draft: multipart/form-data with `file`, and if wanted its `.minisig` beside it, `kind`, `platform`,
     `architecture`."""
     release = catalog.find_release(product, version)
-    release_id, names, is_draft = release.id, {build.filename for build in release.builds}, release.state is ReleaseState.DRAFT
-    form, offered = BuildForm(formdata=None), release.product
-    end_read()
+    release_id, form = release.id, BuildForm(formdata=None)
     try:
-        upload = receive_build(
-            current_settings().max_build_bytes,
-            lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names),
-            lambda name, signature, blake2b: builds.check_signature(offered, name, signature, blake2b),
-            from_program=True,
-        )
+        upload = receive_build(release, from_program=True)
         form.read(upload.fields)
         arrived = upload.arrival()
         with transaction():

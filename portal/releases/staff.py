@@ -9,14 +9,13 @@ from flask_login import current_user
 from portal import clock, signatures
 from portal.account.models import User
 from portal.config import current_settings
-from portal.database import end_read, transaction
+from portal.database import transaction
 from portal.errors import Conflict, Invalid, PortalError
 from portal.extensions import csrf
 from portal.notices.people import recipients
 from portal.notices.progress import find_by_key, progress_now
 from portal.products.catalog import all_products, find_product
 from portal.releases import announcements, audience, builds, catalog, drafts, lineage, publishing, ways_out
-from portal.releases.filenames import check_filename
 from portal.releases.forms import BuildForm, DraftForm, NewRelease, SignatureForm, WithdrawForm, WordsForm
 from portal.releases.models import Channel, Release, ReleaseState
 from portal.releases.uploads import receive_build
@@ -215,15 +214,9 @@ def send_test(product: str, version: str) -> ResponseReturnValue:
 def upload_build(product: str, version: str) -> ResponseReturnValue:
     """Take in a build. A program that asks for JSON is told the outcome in JSON, a form gets a page."""
     release = catalog.find_release(product, version)
-    release_id, names, is_draft = release.id, {build.filename for build in release.builds}, release.state is ReleaseState.DRAFT
-    form, offered = BuildForm(formdata=None), release.product
-    end_read()
+    release_id, form = release.id, BuildForm(formdata=None)
     try:
-        upload = receive_build(
-            current_settings().max_build_bytes,
-            lambda name: builds.refuse_unless_open(check_filename(name), is_draft, names),
-            lambda name, signature, blake2b: builds.check_signature(offered, name, signature, blake2b),
-        )
+        upload = receive_build(release)
         form.read(upload.fields)
         arrived = upload.arrival()
         with transaction():

@@ -13,8 +13,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from portal import signatures
+from portal.config import current_settings
+from portal.database import end_read
 from portal.errors import Conflict, Invalid, PortalError
+from portal.releases import builds
 from portal.releases.file_types import Inspection
+from portal.releases.filenames import check_filename
+from portal.releases.models import Release, ReleaseState
 from portal.storage import Away, Incoming, Stored, TooLarge, store
 from portal.web import form_tokens
 from portal.web.formatting import file_size
@@ -54,17 +59,25 @@ class Upload:
 CheckSignature = Callable[[str, bytes, str], str]
 
 
-def receive_build(
-    limit_bytes: int, accept: Callable[[str], object], check_signature: CheckSignature, *, from_program: bool = False
-) -> Upload:
+def receive_build(release: Release, *, from_program: bool = False) -> Upload:
     """Read the current request's form into storage: its one file, and beside it, if it comes, the file with its signature.
 
-    `accept` is called with the file's name before its bytes are read, and raises what is wrong with it. What is wrong with the
-    file or its signature alone stands in the answer, beside the fields that were typed; nothing is stored then.
+    Whether the release takes a build of that name is asked before its bytes are read; no database connection is held while they
+    come. What is wrong with the file or its signature alone stands in the answer, beside the fields that were typed; nothing is stored then.
     Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
     such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError, unless it comes
     `from_program`, which a token let in and no cookie. Nothing is left behind then.
     """
+    limit_bytes, product = current_settings().max_build_bytes, release.product
+    names, is_draft = {build.filename for build in release.builds}, release.state is ReleaseState.DRAFT
+    end_read()
+
+    def accept(name: str) -> None:
+        builds.refuse_unless_open(check_filename(name), is_draft, names)
+
+    def check_signature(name: str, signature: bytes, blake2b: str) -> str:
+        return builds.check_signature(product, name, signature, blake2b)
+
     if _TOKEN_HEADER in request.headers and not from_program:
         form_tokens.check(request.headers[_TOKEN_HEADER])
     if request.mimetype != "multipart/form-data":
