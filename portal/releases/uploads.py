@@ -64,7 +64,7 @@ def receive_build(release: Release, *, from_program: bool = False) -> Upload:
 
     Whether the release takes a build of that name is asked before its bytes are read; no database connection is held while they
     come. What is wrong with the file or its signature alone stands in the answer, beside the fields that were typed; then
-    nothing is stored then.
+    nothing is stored.
     Raises TooLarge by the announced length, before anything is read, or when more bytes come; Invalid for a body that is no
     such form, unread if it says so (the parser would hold the whole of a URL-encoded one); CSRFError, unless it comes
     `from_program`, which a token let in and no cookie. Nothing is left behind then.
