@@ -172,6 +172,10 @@ class Vote(Base):
             "ix_feedback_votes_of_contract", "contract_id", "item_id",
             sqlite_where=sa.text("withdrawn_at IS NULL"), postgresql_where=sa.text("withdrawn_at IS NULL"),
         ),
+        sa.Index(
+            "ix_feedback_votes_latest", "item_id", "id", "contract_id",
+            sqlite_where=sa.text("withdrawn_at IS NULL"), postgresql_where=sa.text("withdrawn_at IS NULL"),
+        ),
     )  # fmt: skip
 
 
