@@ -5,6 +5,7 @@ turn, round after round, so that nothing is measured in a stretch of its own.
 """
 
 import argparse
+import gc
 import os
 import statistics
 import tempfile
@@ -91,6 +92,9 @@ def measure(environment: dict[str, str], size: int, rounds: int) -> tuple[dict[s
     statements: list[str] = []
     with app.app_context():
         event.listen(db.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    # As `portal serve` does before it answers: else the collector looks through all of this again and again, in the midst of a request.
+    gc.collect()
+    gc.freeze()
     times: dict[str, list[float]] = {page.name: [] for page in pages}
     counts: dict[str, int] = {}
     for turn in range(rounds + WARM_UP):
