@@ -253,11 +253,15 @@ class Renderer:
         }
         topic, product_id = self.notice.topic, self.notice.product_id
         if self._can_be_switched_off and topic is not None and product_id is not None:
-            unsubscribe, preferences = INERT, INERT
-            if person.id:
-                unsubscribe = links.unsubscribe_url(self.settings, person.user_id, product_id, topic)
-                preferences = links.preferences_url(self.settings, person.user_id, product_id)
-            values |= {"unsubscribe": f"<{unsubscribe}>", "unsubscribe_url": unsubscribe, "preferences_url": preferences}
+            if self._masked:
+                inert = {"text": REMOVED, "html": INERT}
+                values |= {"unsubscribe": REMOVED, "unsubscribe_url": inert, "preferences_url": inert}
+            else:
+                unsubscribe, preferences = INERT, INERT
+                if person.id:
+                    unsubscribe = links.unsubscribe_url(self.settings, person.user_id, product_id, topic)
+                    preferences = links.preferences_url(self.settings, person.user_id, product_id)
+                values |= {"unsubscribe": f"<{unsubscribe}>", "unsubscribe_url": unsubscribe, "preferences_url": preferences}
         if not mail.has_fixed_subject:
             values["subject"] = mail.subject_for(values)
         return values
@@ -341,7 +345,8 @@ def preview(
 def as_sent(delivery: Delivery) -> bytes:
     """Return the mail of a delivery as it went out at the last attempt, for a page of the staff.
 
-    Links that are made when the mail is sent, and may sign somebody in, are left out.
+    Links that act for the person are left out: those made when the mail is sent, which may sign somebody in, and those to
+    unsubscribe and to choose notices, by which staff could switch off what the person wants.
     Raises Unrenderable if there is no such mail.
     """
     due = due_of(delivery)

@@ -12,7 +12,7 @@ from portal.notices.models import Delivery
 
 @dataclass(frozen=True)
 class SentMail:
-    """A mail, taken apart. `raw` is what went over the wire; `headers` are decoded."""
+    """A mail, taken apart. `raw` is what went over the wire, but for the links that act for its recipient; `headers` are decoded."""
 
     raw: bytes
     subject: str

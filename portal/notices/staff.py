@@ -199,7 +199,7 @@ def mail_html(notice_id: int, delivery_id: int) -> ResponseReturnValue:
 
 @blueprint.get("/<int:notice_id>/mails/<int:delivery_id>/mail.eml")
 def mail_source(notice_id: int, delivery_id: int) -> ResponseReturnValue:
-    """The mail as it went over the wire, to be saved and opened in a mail program (RFC 5322)."""
+    """The mail as it went over the wire, but for the links that act for its recipient: to be opened in a mail program (RFC 5322)."""
     response = Response(_sent(notice_id, delivery_id).raw, mimetype="message/rfc822")
     response.headers.set("Content-Disposition", "attachment", filename=f"notice-{notice_id}-mail-{delivery_id}.eml")
     return response

@@ -1,5 +1,8 @@
 """The exact mail a person got, as the staff see it."""
 
+import email
+import email.policy
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +68,12 @@ def test_the_mail_is_the_one_that_went_over_the_wire(
     assert f'<iframe class="preview" src="{url}mail.html"' in page
     assert " sandbox></iframe>" in page
     source = client.get(f"{url}mail.eml")
-    assert source.data == mail_server.to(cast.bob)[0].content
+    sent, shown_source = (
+        email.message_from_bytes(one, policy=email.policy.default) for one in (mail_server.to(cast.bob)[0].content, source.data)
+    )
+    assert [(name, value) for name, value in sent.items() if name != "List-Unsubscribe"] == [
+        (name, value) for name, value in shown_source.items() if name != "List-Unsubscribe"
+    ]
     assert source.mimetype == "message/rfc822"
     assert "attachment" in source.headers["Content-Disposition"]
     shown = client.get(f"{url}mail.html")
@@ -123,6 +131,32 @@ def test_a_link_that_signs_in_is_left_out(app: Flask, sign_in: SignIn, enqueue: 
     for rest in ("", "mail.html", "mail.eml"):
         answer = client.get(url + rest)
         assert (answer.status_code, "reset/abc" in answer.text) == (200, False)
+
+
+def test_links_that_act_for_the_person_are_left_out(
+    app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast, mail_server: MailServer
+) -> None:
+    notice_id = enqueue(cast.alice, kind="note")
+    deliver(app)
+    got = in_full(mail_server.to(cast.alice)[0].content)
+    links = set(re.findall(r"/notices/(?:unsubscribe|preferences)/[\w.-]+", got))
+    assert len(links) == 2
+    client = sign_in(cast.paula)
+    url = mail_of(app, notice_id, cast.alice)
+    page, html, source = (client.get(url + rest) for rest in ("", "mail.html", "mail.eml"))
+    for shown in (page.text, html.text, in_full(source.data)):
+        assert not [link for link in links if link in shown]
+        assert "/notices/unsubscribe/" not in shown
+    assert page.text.count("(link removed)") == 3
+    assert "List-Unsubscribe: (link removed)" in in_full(source.data)
+    assert 'href="#"' in html.text
+
+
+def in_full(raw: bytes) -> str:
+    """The headers and both alternatives of a mail, decoded."""
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    headers = [f"{name}: {value}" for name, value in message.items()]
+    return "\n".join(headers + [part.get_content() for part in message.walk() if not part.is_multipart()])
 
 
 @pytest.fixture(autouse=True)
