@@ -256,7 +256,8 @@ def _send(announcement: Announcement, revision: int) -> ResponseReturnValue:
         # Whoever pressed twice, or a moment after a colleague, has nothing to do.
         flash(str(error), "info" if announcement.sent_at is not None else "error")
     else:
-        flash(f"The announcement is on its way to {count(people, 'person', 'people')}.", "success")
+        on_its_way = f"The announcement is on its way to {count(people, 'person', 'people')}."
+        flash(on_its_way if people else "The announcement is kept as sent. It concerned nobody, so nobody is mailed.", "success")
     return to_page(announcement_id)
 
 

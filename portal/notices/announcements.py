@@ -179,8 +179,8 @@ def reach(words: Words, now: datetime) -> Reach:
 def send(announcement_id: int, *, revision: int | None = None, actor: audit.Actor | None, now: datetime) -> int:
     """Put an announcement into the outbox, one delivery for each person of its audience. Returns how many that are.
 
-    `revision`, where given, is the one the sender looked at. Raises NotFound; Conflict if it was sent already, was changed
-    after the sender looked, or would reach nobody.
+    It may be nobody: the page says so before. `revision`, where given, is the one the sender looked at. Raises NotFound; Conflict if
+    it was sent already, or changed after the sender looked.
     """
     announcement = _open_draft(announcement_id, revision, "Nothing was sent; look at it again first.")
     try:
@@ -199,8 +199,6 @@ def send(announcement_id: int, *, revision: int | None = None, actor: audit.Acto
             raise Conflict("This announcement was sent already. It is not sent again.") from None
         raise
     people = db.session.scalar(sa.select(sa.func.count()).where(Delivery.notice_id == notice.id)) or 0
-    if not people:
-        raise Conflict("Nobody would get this, so it was not sent. See who is left out and why, or choose another audience.")
     announcement.sent_at, announcement.notice_id = now, notice.id
     db.session.flush()
     _record("announcement.sent", announcement, actor=actor, now=now, notice=notice.id, people=people)
@@ -210,7 +208,8 @@ def send(announcement_id: int, *, revision: int | None = None, actor: audit.Acto
 def announce(words: Words, *, actor: audit.Actor | None, now: datetime) -> tuple[Announcement, int]:
     """Write an announcement and send it, in one act. Returns it, and to how many people it goes.
 
-    Raises what `create` and `send` raise; Conflict if the very same was sent before, so that a command run twice mails once.
+    Raises what `create` and `send` raise; Conflict if the very same was sent before, so that a command run twice mails once, and
+    if nobody would get it, since nobody has looked at the audience.
     """
     words = words.cleaned()
     # One after another for each product, or two at once would both find nothing sent before.
@@ -226,7 +225,10 @@ def announce(words: Words, *, actor: audit.Actor | None, now: datetime) -> tuple
     if before is not None:
         raise Conflict(f"The same subject and text went to this audience on {before:%Y-%m-%d at %H:%M} UTC. It is not sent again.")
     announcement = create(words, actor=actor, now=now)
-    return announcement, send(announcement.id, actor=actor, now=now)
+    people = send(announcement.id, actor=actor, now=now)
+    if not people:
+        raise Conflict("Nobody would get this, so it was not sent. See who is left out and why, or choose another audience.")
+    return announcement, people
 
 
 def send_test(announcement_id: int, *, actor: audit.Actor, now: datetime) -> None:

@@ -290,7 +290,7 @@ def publish(product: str, version: str) -> ResponseReturnValue:
         if release.state in (ReleaseState.DRAFT, ReleaseState.SCHEDULED):
             flash(str(error), "error")
         return to_page(release)
-    flash(f"{release.product.name} {release.version} is published. Its notices are going out.", "success")
+    flash(f"{release.product.name} {release.version} is published. How its notice goes out stands below.", "success")
     return to_page(release)
 
 

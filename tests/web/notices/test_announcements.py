@@ -229,14 +229,18 @@ def test_a_form_without_its_token_sends_nothing(app: Flask, cast: Cast, sign_in:
     assert len(stored(app)) == 1
 
 
-def test_an_audience_of_nobody_is_said_before_and_refused(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+def test_an_audience_of_nobody_is_said_before_and_can_be_sent_all_the_same(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     paula = sign_in(cast.paula)
     draft(app, "downloaders")
-    page = paula.get(f"{HERE}/1/").text
-    assert "Nobody would get this." in page
-    assert 'aria-disabled="true"' in paula.get(f"{HERE}/1/send").text
+    assert "Nobody will get a mail" in paula.get(f"{HERE}/1/").text
+    asked = paula.get(f"{HERE}/1/send").text
+    assert "Nobody will get a mail" in asked
+    assert "Send to nobody" in asked
+    assert "aria-disabled" not in asked
     assert "There is nobody in this audience" in paula.get(f"{HERE}/1/audience").text
-    assert "Nobody would get this, so it was not sent" in post(paula, "/1/send", revision="1").text
+    page = post(paula, "/1/send", revision="1").text
+    assert "It concerned nobody, so nobody is mailed." in page
+    assert "Nobody matched when it was made, so nobody is mailed." in page
     assert mailed(app) == []
 
 

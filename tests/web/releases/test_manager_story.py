@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from portal.database import db
-from portal.notices.models import Delivery, Notice
+from portal.database import db, transaction
+from portal.notices.models import Delivery, Notice, Subscription
 from portal.releases import builds, catalog
 from portal.releases.models import Channel, ReleaseState
 from portal.storage import store
@@ -58,6 +58,22 @@ def test_from_draft_to_mails_in_the_outbox(app: Flask, cast: Cast, sign_in: Sign
     with app.app_context():
         assert catalog.find_release("macro-studio", "15.3b2").state is ReleaseState.PUBLISHED
         assert sorted(db.session.scalars(sa.select(Delivery.address))) == [cast.alice, cast.bob, cast.carol]
+
+
+def test_a_release_that_concerns_nobody_says_so_and_is_published_all_the_same(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    paula = sign_in(cast.paula)
+    make_draft(paula)
+    upload(paula)
+    with app.app_context(), transaction():
+        db.session.execute(sa.delete(Subscription))
+    page = paula.get(DRAFT).text
+    assert "Nobody will get a mail" in page
+    assert "none will get it, 4 will not." in page
+    assert "Publish without mail" in page
+    assert 'aria-disabled="true"' not in page
+    page = send(paula, f"{DRAFT}publish", page=DRAFT, revision=revision(paula)).text
+    assert "is published" in page
+    assert "Nobody matched when it was made, so nobody is mailed." in page
 
 
 def test_a_double_click_publishes_once_and_shows_the_published_page(app: Flask, cast: Cast, sign_in: SignIn) -> None:
