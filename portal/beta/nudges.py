@@ -1,7 +1,6 @@
 """Reminding organisations that were told of a beta and never tried it: one mail a week at most, whatever the beta."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -138,7 +137,7 @@ def register_kinds() -> None:
 
 def _circle(release: Release, organization_ids: Sequence[int], now: datetime) -> Circle:
     circle = contacts(release.product_id, Topic.BETA, now)
-    return replace(circle, members=sa.and_(circle.members, User.organization_id.in_(organization_ids)))
+    return circle.narrow(User.organization_id.in_(organization_ids))
 
 
 def _nudged_since(organization_ids: Sequence[int], now: datetime) -> Mapping[int, datetime]:

@@ -9,7 +9,7 @@ that this package knows neither contracts nor downloads.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,10 +40,20 @@ class Obstacle(NamedTuple):
 
 @dataclass(frozen=True)
 class Circle:
-    """The people something concerns, and what keeps some of them from being mailed, in the order tested."""
+    """The people something concerns, and what keeps some of them from being mailed, in the order tested.
+
+    Of the `members` only those belong to it that meet each condition of `narrowed`. `says_it_all` is an obstacle's promise: whom
+    it does not keep out is a member, so those who are mailed are found without asking for both.
+    """
 
     members: Condition
     obstacles: Sequence[Obstacle]
+    narrowed: Sequence[Condition] = ()
+    says_it_all: bool = False
+
+    def narrow(self, condition: Condition) -> "Circle":
+        """Return the circle of those who also meet `condition`."""
+        return replace(self, narrowed=(*self.narrowed, condition))
 
 
 @dataclass(frozen=True)
@@ -73,18 +83,18 @@ class Reach:
         return self.reached + self.left_out
 
 
-def circle(members: Condition, *own: Obstacle, product_id: int, topic: Topic | None) -> Circle:
+def circle(members: Condition, *own: Obstacle, product_id: int, topic: Topic | None, says_it_all: bool = False) -> Circle:
     """Return the circle of `members` with the obstacles every notice knows around its `own`.
 
-    Without a topic there is nothing to switch off.
+    Without a topic there is nothing to switch off. `says_it_all` as in Circle, of one of its `own`.
     """
     users = _users()
     closed = reason(ACCOUNT_CLOSED, users.c.active.is_(False))
     suppressed = reason(SUPPRESSED, sa.exists().where(Suppression.address == users.c.email).correlate(users))
     if topic is None:
-        return Circle(members, [closed, *own, suppressed])
+        return Circle(members, [closed, *own, suppressed], says_it_all=says_it_all)
     off = reason(SWITCHED_OFF, sa.not_(_asked(product_id, topic, Subscription.wanted.is_(True))))
-    return Circle(members, [closed, *own, off, suppressed])
+    return Circle(members, [closed, *own, off, suppressed], says_it_all=says_it_all)
 
 
 def _asked(product_id: int, topic: Topic | None, *answer: Condition) -> Condition:
@@ -107,7 +117,8 @@ def words(why: str) -> sa.ColumnElement[str]:
 def mailed(circle: Circle) -> outbox.Audience:
     """Select (user id, address, name) of everybody in the circle whom nothing keeps from being mailed, each once."""
     users = _users()
-    return sa.select(users.c.id, users.c.email, users.c.name).where(circle.members, *(sa.not_(one.stands) for one in circle.obstacles))
+    belong = circle.narrowed if circle.says_it_all else (circle.members, *circle.narrowed)
+    return sa.select(users.c.id, users.c.email, users.c.name).where(*belong, *(sa.not_(one.stands) for one in circle.obstacles))
 
 
 def reach(circle: Circle) -> Reach:
@@ -145,7 +156,7 @@ def _members(circle: Circle) -> sa.Select[int, str, str, str | None, str | None]
     return (
         sa.select(users.c.id, users.c.email, users.c.name, organizations.c.name.label("organization"), why)
         .outerjoin(organizations, organizations.c.id == users.c.organization_id)
-        .where(circle.members)
+        .where(circle.members, *circle.narrowed)
     )
 
 
