@@ -14,7 +14,8 @@ from portal.account import session_cli, team_cli
 from portal.account.privacy_cli import person
 from portal.app import create_app
 from portal.beta.cli import beta_terms
-from portal.config import ConfigurationError, current_settings
+from portal.config import current_settings
+from portal.config_addresses import ConfigurationError
 from portal.database import UNUSABLE
 from portal.errors import Busy, PortalError
 from portal.feedback.cli import feedback

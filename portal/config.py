@@ -8,54 +8,27 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from flask import current_app
 from limits import parse_many
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+from portal import config_addresses as addresses
+from portal.config_addresses import LOOPBACK, Bucket, ConfigurationError
+
 MINIMUM_SECRET_LENGTH = 32
 LONGEST_LINK_SECONDS = 60
-# An address that needs no quoting anywhere (dot-atom, RFC 5322, 3.2.3, at a host name).
-ADDRESS = re.compile(r"[A-Za-z0-9_=-]+([.+][A-Za-z0-9_=-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
-# Names of a bucket and of folders in it that mean the same to every store; an endpoint without keys, path or query.
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
-ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?", re.ASCII)
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]+", re.ASCII)
-REGION = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 LONGEST_REGION = 60
-STORAGE_URL_IS = (
-    "STORAGE_URL must be empty, file:///path or s3://bucket/prefix?endpoint=https://host&region=name. Keys never stand in it: they "
-    "come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
-)
 # What files of feedback can be told to be, by their bytes (portal/feedback/attachments.py).
 ATTACHMENT_TYPES = frozenset({"7z", "gif", "gz", "jpg", "mp4", "pdf", "png", "text", "webm", "webp", "zip"})
 ANY_TYPE = "any"
 REQUIRED, OPTIONAL = "required", "optional"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-
-
-class ConfigurationError(Exception):
-    """A setting is missing, unreadable or unsafe. The message says which, and what to do."""
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A place in an S3-compatible store. `prefix` is empty or ends in a slash; None: as the environment or AWS has it."""
-
-    name: str
-    prefix: str
-    endpoint: str | None
-    region: str | None
 
 
 def _setting(default: Any, meaning: str, *, at_least: int | None = None) -> Any:
@@ -223,38 +196,12 @@ class Settings:
 
         Raises ConfigurationError for a storage address of another scheme than `file`.
         """
-        if not self.storage_url:
-            return self.data_dir.absolute() / "builds"
-        parts = self._storage_address
-        if parts.scheme != "file" or not parts.path:
-            raise ConfigurationError(STORAGE_URL_IS)
-        return Path(parts.path)
-
-    @property
-    def _storage_address(self) -> SplitResult:
-        try:
-            return urlsplit(self.storage_url)
-        except ValueError:
-            raise ConfigurationError(STORAGE_URL_IS) from None
+        return addresses.directory_of(self.storage_url) if self.storage_url else self.data_dir.absolute() / "builds"
 
     @property
     def bucket(self) -> Bucket | None:
-        """The place of the builds' bytes in an S3-compatible store; None: they lie in a directory.
-
-        Raises ConfigurationError, without telling the address: somebody may have written a key into it.
-        """
-        parts = self._storage_address
-        if parts.scheme != "s3":
-            return None
-        asked = parse_qs(parts.query, keep_blank_values=True)
-        endpoint, region = (asked.pop(name, [None]) for name in ("endpoint", "region"))
-        path = parts.path.strip("/")
-        well_formed = BUCKET.fullmatch(parts.netloc) and (not path or PREFIX.fullmatch(path)) and not parts.fragment
-        if not well_formed or asked or len(endpoint) > 1 or len(region) > 1:
-            raise ConfigurationError(STORAGE_URL_IS)
-        if not all(given is None or form.fullmatch(given) for given, form in ((endpoint[0], ENDPOINT), (region[0], REGION))):
-            raise ConfigurationError(STORAGE_URL_IS)
-        return Bucket(parts.netloc, f"{path}/" if path else "", endpoint[0], region[0])
+        """The place of the builds' bytes in an S3-compatible store; None: they lie in a directory. Raises ConfigurationError."""
+        return addresses.bucket_of(self.storage_url)
 
     @property
     def reply_to(self) -> str:
@@ -330,45 +277,17 @@ class Settings:
         return self
 
     def _check_addresses(self) -> None:
-        public = urlsplit(self.public_url)
-        if public.scheme not in {"http", "https"} or not public.hostname:
-            raise ConfigurationError(f"PUBLIC_URL is {self.public_url!r}; it must start with https:// and name a host.")
-        if public.scheme == "http" and public.hostname not in LOOPBACK:
-            raise ConfigurationError("PUBLIC_URL must start with https:// (http:// is accepted for this machine alone).")
-        relay = urlsplit(self.smtp_url)
-        if relay.scheme not in {"smtp", "smtp+starttls", "smtps"}:
-            raise ConfigurationError("SMTP_URL must start with smtp://, smtp+starttls:// or smtps://.")
-        try:
-            relay.port  # noqa: B018 - reading it checks it
-        except ValueError:
-            raise ConfigurationError("SMTP_URL names a port that is no number up to 65535.") from None
-        if relay.scheme == "smtp" and relay.username and relay.hostname not in LOOPBACK:
-            raise ConfigurationError("SMTP_URL would send its password unencrypted. Use smtp+starttls:// or smtps:// with a log-in.")
-        if not all(HOST.fullmatch(host) for host in self.trusted_hosts.split()):
-            raise ConfigurationError("TRUSTED_HOSTS must be host names with spaces between, such as portal.example.org; without port or *.")
-        self._check_renewal_url()
-        self._check_return_path()
+        addresses.check_public_url(self.public_url)
+        addresses.check_relay(self.smtp_url)
+        addresses.check_hosts(self.trusted_hosts)
+        if self.renewal_url:
+            addresses.check_renewal_url(self.renewal_url, self.renewal_url_of("NW-1"))
+        if self.mail_return_path:
+            addresses.check_return_path(self.mail_return_path)
         self._check_storage()
-        self._check_database("DATABASE_URL", self.database)
-        self._check_database("QUEUE_URL", self.queue)
-        counts = urlsplit(self.rate_limit_url).scheme
-        if counts not in {"database", "memory", "redis", "rediss"}:
-            raise ConfigurationError("RATE_LIMIT_URL must be database:// or memory://, or start with redis:// or rediss://.")
-        if counts.startswith("redis") and find_spec("redis") is None:
-            raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
-
-    def _check_renewal_url(self) -> None:
-        if not self.renewal_url:
-            return
-        try:
-            shop = urlsplit(self.renewal_url_of("NW-1"))
-            usable = shop.scheme in {"http", "https"} and bool(shop.hostname) and not re.search(r"[\s{}]", self.renewal_url_of("NW-1"))
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigurationError(
-                f"RENEWAL_URL is {self.renewal_url!r}; write it like https://shop.example.org/renew?contract={{contract}}."
-            )
+        addresses.check_database("DATABASE_URL", self.database)
+        addresses.check_database("QUEUE_URL", self.queue)
+        addresses.check_counts(self.rate_limit_url)
 
     def _check_storage(self) -> None:
         bucket = self.bucket
@@ -377,37 +296,13 @@ class Settings:
             if self.storage_presigned:
                 raise ConfigurationError("STORAGE_PRESIGNED needs an S3-compatible store; STORAGE_URL names a directory.")
             return
-        if find_spec("boto3") is None:
-            raise ConfigurationError(
-                "STORAGE_URL names an S3-compatible store, which needs more packages: "
-                ".venv/bin/pip install --require-hashes -r requirements-s3.txt"
-            )
+        addresses.check_bucket_packages()
         if self.accel_prefix:
             raise ConfigurationError("ACCEL_PREFIX lets nginx send files of this machine, but STORAGE_URL names an S3 store. Empty one.")
         if self.storage_presigned > LONGEST_LINK_SECONDS:
             raise ConfigurationError(f"STORAGE_PRESIGNED must be {LONGEST_LINK_SECONDS} or less: whoever sees such a link can use it.")
         if self.storage_presigned and self.is_https and (bucket.endpoint or "").startswith("http:"):
             raise ConfigurationError("STORAGE_PRESIGNED sends browsers to the endpoint in STORAGE_URL, so that must start with https://.")
-
-    def _check_return_path(self) -> None:
-        """Leave room in 64 octets of local part for what is added per mail: +, an id of up to 19 digits, a point, 16 characters."""
-        local, _, domain = self.mail_return_path.rpartition("@")
-        plain = ADDRESS.fullmatch(self.mail_return_path) is not None
-        if self.mail_return_path and not (plain and len(local) <= 27 and len(domain) <= 189):
-            raise ConfigurationError(
-                f"MAIL_RETURN_PATH is {self.mail_return_path!r}; it must be an address such as bounces@example.org, "
-                "in ASCII, with at most 27 characters before the @."
-            )
-
-    @staticmethod
-    def _check_database(name: str, address: str) -> None:
-        """Check an address without telling it, for it may hold a password."""
-        try:
-            driver = make_url(address).drivername
-        except (ArgumentError, ValueError):
-            driver = None
-        if driver not in {"sqlite", "postgresql", "postgresql+psycopg"}:
-            raise ConfigurationError(f"{name} must be sqlite:////path/to/file or postgresql+psycopg://user:password@host/database.")
 
     def _check_words(self) -> None:
         if self.log_level not in LOG_LEVELS:

@@ -24,7 +24,8 @@ from webauthn import verify_authentication_response, verify_registration_respons
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
 
 from portal.account.models import Passkey, SpentChallenge, User
-from portal.config import LOOPBACK, Settings
+from portal.config import Settings
+from portal.config_addresses import LOOPBACK
 from portal.database import db, insert
 from portal.errors import Conflict, Invalid
 from portal.text import clean_line

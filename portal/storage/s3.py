@@ -26,7 +26,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from portal.config import Bucket
+from portal.config_addresses import Bucket
 from portal.storage.interface import INCOMING, SHA256, Away, Incoming, Missing, Store, key
 
 log = logging.getLogger(__name__)

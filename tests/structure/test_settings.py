@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from portal.config import Bucket, ConfigurationError, Settings, load, read
+from portal.config import Settings, load, read
+from portal.config_addresses import Bucket, ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {setting.name.upper() for setting in fields(Settings)}
@@ -118,7 +119,7 @@ def test_a_storage_address_with_keys_is_refused_and_not_told(address: str) -> No
 
 
 def test_a_bucket_without_the_packages_for_it_is_refused_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.config.find_spec", lambda name: None)
+    monkeypatch.setattr("portal.config_addresses.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"STORAGE_URL.*pip install --require-hashes -r requirements-s3\.txt"):
         load({**SAFE, "STORAGE_URL": "s3://builds"})
 

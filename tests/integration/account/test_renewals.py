@@ -10,7 +10,8 @@ from flask import Flask
 from portal.account import contracts, directory, renewals
 from portal.account.models import RenewalRequest
 from portal.audit import AuditEvent
-from portal.config import ConfigurationError, Settings, current_settings
+from portal.config import Settings, current_settings
+from portal.config_addresses import ConfigurationError
 from portal.database import db, transaction
 from portal.errors import Conflict
 from portal.notices import kinds, rendering

@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from portal.account import factors_passkeys, factors_recovery, factors_throttle, factors_totp
 from portal.account.factors_passkeys import Ceremony, Site
-from portal.config import ConfigurationError, Settings
+from portal.config import Settings
+from portal.config_addresses import ConfigurationError
 from portal.tokens import derive_token, make_token
 from tests.conftest import NOW, SECRET
 

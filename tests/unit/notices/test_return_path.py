@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.config import ConfigurationError
+from portal.config_addresses import ConfigurationError
 from portal.notices import return_path
 from tests.conftest import make_settings
 
