@@ -72,9 +72,8 @@ class Counts:
 
 
 def _found(viewer: Viewer, wanted: Filter) -> search.Found | None:
-    if wanted.product_id is not None:
-        return search.find(wanted.search, [wanted.product_id])
-    return search.find(wanted.search, None if viewer.staff else [*viewer.contracts, *viewer.lapses])
+    products = None if viewer.staff else [*viewer.contracts, *viewer.lapses]
+    return search.find(wanted.search, visible_to(viewer, few=True), products if wanted.product_id is None else [wanted.product_id])
 
 
 def _conditions(viewer: Viewer, wanted: Filter, found: search.Found | None, *, with_status: bool) -> list[sa.ColumnElement[bool]]:
@@ -154,9 +153,18 @@ def comment_count() -> sa.ColumnElement[int]:
     return counted.correlate(Item).scalar_subquery()
 
 
+def read(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: datetime) -> tuple[paging.Page, Counts]:
+    """Return a page of Rows (what `wanted` describes, as far as the viewer sees it), and how many stand where, whatever its status."""
+    found = _found(viewer, wanted)
+    return _list(viewer, wanted, found, place, now=now, size=paging.PAGE_SIZE), _count(viewer, wanted, found)
+
+
 def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: datetime, size: int = paging.PAGE_SIZE) -> paging.Page:
     """Return a page of Rows: the items visible to the viewer that `wanted` describes."""
-    found = _found(viewer, wanted)
+    return _list(viewer, wanted, _found(viewer, wanted), place, now=now, size=size)
+
+
+def _list(viewer: Viewer, wanted: Filter, found: search.Found | None, place: paging.Place, *, now: datetime, size: int) -> paging.Page:
     conditions = _conditions(viewer, wanted, found, with_status=True)
     if found is not None:
         conditions.append(found.condition)
@@ -175,9 +183,9 @@ def list_items(viewer: Viewer, wanted: Filter, place: paging.Place, *, now: date
     return paging.Page(rows, page.newer, page.older)
 
 
-def count_by_status(viewer: Viewer, wanted: Filter) -> Counts:
-    """Return how many visible items stand where, under all filters but that of the status."""
-    found, status = _found(viewer, wanted), status_shown_to(viewer)
+def _count(viewer: Viewer, wanted: Filter, found: search.Found | None) -> Counts:
+    """Count visible items by status, under all filters but that of the status."""
+    status = status_shown_to(viewer)
     conditions = _conditions(viewer, wanted, found, with_status=False)
     if found is not None:
         conditions.append(found.sample)

@@ -10,7 +10,6 @@ each Item that the session writes, deletes included (the listeners at the end of
 changes the text of items by a bulk statement calls `reindex` after it.
 """
 
-import json
 import math
 import re
 import unicodedata
@@ -23,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Mapper
 
-from portal.database import db
+from portal.database import db, one_of
 from portal.feedback import votes
 from portal.feedback.access import Viewer, show_status, visible_to
 from portal.feedback.models import Item, Status
@@ -76,7 +75,11 @@ def words_searched(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search finds: few items, whose ids are known, or MANY and more, of which nobody wants to hear all at once."""
+    """What a search finds among the items that its reader sees: few, or MANY and more, of which nobody wants to hear all at once.
+
+    `ids` are those of the newest, MANY at most. Items that the reader may not see are none of them, so that neither a number nor
+    the word "many" tells of any.
+    """
 
     query: str
     ids: list[int]
@@ -89,20 +92,21 @@ class Found:
     def condition(self) -> sa.ColumnElement[bool]:
         """Whether an Item is found. A list starts from few items; of many, each is asked while the list goes on in its order."""
         if not self.many:
-            return _is_one_of(self.ids)
+            return self.sample
         # PostgreSQL knows how common words are. SQLite does not, and would sort all that were found, but for the sum.
-        return (Item.id if _is_postgresql() else Item.id + 0).in_(_found(self.query))
+        return (Item.id if _is_postgresql() else Item.id + 0).in_(sa.select(_id()).where(_holds(self.query)))
 
     @property
     def sample(self) -> sa.ColumnElement[bool]:
         """Whether an Item is found, and of MANY and more, among the newest MANY: to be counted."""
-        return Item.id.in_(_newest(self.query, MANY)) if self.many else _is_one_of(self.ids)
+        return one_of(Item.id, self.ids)
 
 
-def find(search: str, product_ids: Collection[int] | None = None) -> Found | None:
+def find(search: str, visible: sa.ColumnElement[bool], product_ids: Collection[int] | None = None) -> Found | None:
     """Look for items whose title or body holds each word of a search; None for an empty one, which asks for nothing.
 
-    A search without any letter or digit finds nothing. With `product_ids`, only items of these products are looked for.
+    A search without any letter or digit finds nothing. `visible` says of an Item whether its reader sees it. With `product_ids`,
+    only items of these products are looked for.
     """
     if not search.strip():
         return None
@@ -110,29 +114,18 @@ def find(search: str, product_ids: Collection[int] | None = None) -> Found | Non
     if not words:
         return Found("", [])
     query = _query(words, product_ids)
-    return Found(query, list(db.session.scalars(_found(query).limit(MANY))))
+    return Found(query, list(db.session.scalars(_newest(query, visible, MANY))))
 
 
-def matches(search: str, product_ids: Collection[int] | None = None) -> list[sa.ColumnElement[bool]]:
+def matches(search: str, visible: sa.ColumnElement[bool]) -> list[sa.ColumnElement[bool]]:
     """Return the conditions on an Item for a search, for lists."""
-    found = find(search, product_ids)
+    found = find(search, visible)
     return [found.condition] if found is not None else []
 
 
-def _is_one_of(ids: list[int]) -> sa.ColumnElement[bool]:
-    """One value for all of them, however many: so the statement stays the same."""
-    if _is_postgresql():
-        return Item.id == sa.any_(sa.literal(ids, sa.ARRAY(sa.Integer)))
-    return Item.id.in_(sa.select(sa.func.json_each(json.dumps(ids)).table_valued("value").c.value))
-
-
-def _found(query: str) -> sa.Select[int]:
-    """Select the ids of the items for which a query holds."""
-    return sa.select(_id()).where(_holds(query))
-
-
-def _newest(query: str, limit: int) -> sa.Select[int]:
-    return _found(query).order_by(_id().desc()).limit(limit)
+def _newest(query: str, visible: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
+    """Select the ids of the newest visible items for which a query holds: the index finds them, and each is asked."""
+    return sa.select(_id()).join(Item, Item.id == _id()).where(_holds(query), visible).order_by(_id().desc()).limit(limit)
 
 
 def _id() -> Any:
@@ -174,16 +167,12 @@ def similar(viewer: Viewer, product_id: int, text: str, *, limit: int = 5, now: 
     words = words_searched(text)
     if not words:
         return []
-    found = _newest_with(words, product_id)
+    found = _newest_with(words, product_id, visible_to(viewer, few=True))
     scores = _score(found)
     if not scores:
         return []
     ids = sorted(scores, key=lambda item_id: (-scores[item_id], -item_id))[:SIMILAR_RANKED]
-    rows = db.session.execute(
-        sa.select(Item, votes.count_of_item(now), votes.is_ours(viewer)).where(
-            Item.id.in_(ids), Item.product_id == product_id, visible_to(viewer)
-        )
-    )
+    rows = db.session.execute(sa.select(Item, votes.count_of_item(now), votes.is_ours(viewer)).where(Item.id.in_(ids)))
     weights = {word: _weight(len(ids)) for word, ids in found.items()}
     ranked = sorted(rows, key=lambda row: (-_likeness(row[0], weights), -row[1], -row[0].id))
     return [
@@ -192,12 +181,12 @@ def similar(viewer: Viewer, product_id: int, text: str, *, limit: int = 5, now: 
     ]
 
 
-def _newest_with(words: Sequence[str], product_id: int) -> dict[str, list[int]]:
-    """Return the newest items that hold all words (under ""), and those that hold each word."""
+def _newest_with(words: Sequence[str], product_id: int, visible: sa.ColumnElement[bool]) -> dict[str, list[int]]:
+    """Return the newest visible items that hold all words (under ""), and those that hold each word."""
     queries = {"": _query(words, [product_id]), **{word: _query([word], [product_id]) for word in words}}
     parts = []
     for number, query in enumerate(queries.values()):
-        newest = _newest(query, SIMILAR_READ).subquery()
+        newest = _newest(query, visible, SIMILAR_READ).subquery()
         parts.append(sa.select(sa.literal(number), *newest.c))
     found: dict[str, list[int]] = {word: [] for word in queries}
     names = list(queries)

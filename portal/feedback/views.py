@@ -55,8 +55,7 @@ def index() -> ResponseReturnValue:
         return refuse_reader(viewer.person)
     products = access.products_of(viewer)
     wanted = _read_filter(products)
-    page = board.list_items(viewer, wanted, Place(request.args.get("after"), request.args.get("before")), now=now)
-    counts = board.count_by_status(viewer, wanted)
+    page, counts = board.read(viewer, wanted, Place(request.args.get("after"), request.args.get("before")), now=now)
     return render_template(
         "feedback/index.html",
         viewer=viewer,

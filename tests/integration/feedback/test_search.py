@@ -24,7 +24,7 @@ def found(email: str, words: str, **filters: object) -> list[int]:
 
 
 def counts(email: str, words: str) -> board.Counts:
-    return board.count_by_status(viewer(email), Filter(search=words))
+    return board.read(viewer(email), Filter(search=words), Place(), now=NOW)[1]
 
 
 def test_each_word_is_found_by_its_beginning_in_title_or_body_whatever_its_case_and_accents(cast: Cast) -> None:
@@ -96,6 +96,17 @@ def test_nobody_finds_more_than_they_may_read(cast: Cast) -> None:
     assert found(cast.frank, "macro") == [other]
     assert set(found(cast.petra, "macro")) == {private, other}
     assert found(cast.petra, "macro", product_id=2) == [other]
+
+
+def test_neither_numbers_nor_that_there_are_many_tell_of_what_others_keep_private(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MANY", 3)
+    ours = [write(cast.alice, f"Macro {number}") for number in range(2)]
+    for number in range(3):
+        write(cast.carol, f"Macro of theirs {number}", visibility=Visibility.PRIVATE)
+    merge(write(cast.alice, "Macro merged"), ours[0])
+    assert counts(cast.alice, "macro") == board.Counts({Status.UNDER_REVIEW: 2}, more=False)
+    assert found(cast.alice, "macro") == ours[::-1]
+    assert counts(cast.carol, "macro") == board.Counts({Status.UNDER_REVIEW: 3}, more=True)
 
 
 @pytest.mark.parametrize("many", [2000, 3])

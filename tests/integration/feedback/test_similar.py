@@ -54,6 +54,17 @@ def test_nothing_is_proposed_that_the_reader_may_not_see(cast: Cast) -> None:
     assert similar(cast.erin, "macro") == []
 
 
+@pytest.mark.parametrize("limit", ["SIMILAR_READ", "SIMILAR_RANKED"])
+def test_what_others_keep_private_crowds_nothing_out_and_weighs_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(search, limit, 2)
+    macro, pause = write(cast.alice, "Macro", body="Please."), write(cast.alice, "Pause", body="Please.")
+    assert similar(cast.bob, "macro pause") == [pause, macro]
+    for _ in range(3):
+        write(cast.carol, "Pause the pause", visibility=Visibility.PRIVATE)
+        write(cast.carol, "Pause a macro", visibility=Visibility.PRIVATE)
+    assert similar(cast.bob, "macro pause") == [pause, macro]
+
+
 def _beta() -> str:
     release("15.3b1")
     return "15.3b1"
