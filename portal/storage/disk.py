@@ -31,11 +31,13 @@ class DiskStore(Store):
         return self.root / key(sha256)
 
     def exists(self, sha256: str) -> bool:
-        return self.path(sha256).is_file()
+        with _reading():
+            return self.path(sha256).is_file()
 
     def open(self, sha256: str, first: int = 0, last: int | None = None) -> io.FileIO:
         try:
-            file = io.FileIO(self.path(sha256), "rb")
+            with _reading():
+                file = io.FileIO(self.path(sha256), "rb")
         except FileNotFoundError:
             raise Missing(f"not in storage: {sha256}") from None
         if last is not None and os.fstat(file.fileno()).st_size <= last:
@@ -98,6 +100,16 @@ def _writing() -> Iterator[None]:
         raise Away(
             f"The portal could not store the file: {error.strerror}. Nothing of it was kept. Make room, then send it again."
         ) from error
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what this user may not read from what is damaged: the bytes may well be whole."""
+    try:
+        yield
+    except PermissionError as error:
+        log.error("a build could not be read: %s", error)
+        raise Away(f"The place where builds are kept cannot be read: {error.strerror}. Nothing was done.") from error
 
 
 def _remove_if_older(path: Path, older_than: datetime) -> bool:

@@ -1,15 +1,17 @@
-"""The configuration that we ship for nginx knows the portal's addresses."""
+"""The configuration that we ship for nginx knows the portal's addresses, the units for systemd its commands."""
 
 import re
 from pathlib import Path
 
+import click
 import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
 from tests.conftest import make_settings
 
-NGINX = (Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf").read_text()
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+NGINX = (DEPLOY / "nginx.conf").read_text()
 LOCATION = re.compile(r"location ~ (\S+) \{([^}]*)\}")
 
 # A variable in an address; of one that is one of a few words, the first.
@@ -47,3 +49,21 @@ def test_forms_with_attachments_pass(rules: list[Rule]) -> None:
 
 def test_addresses_that_hold_a_secret_are_kept_out_of_the_log(rules: list[Rule]) -> None:
     assert endpoints_where("access_log off;", rules) == {"feeds.feed"}
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in DEPLOY.glob("*.service")))
+def test_what_systemd_starts_is_a_command(unit: str) -> None:
+    from portal.__main__ import main
+
+    started = re.findall(r"^ExecStart=/srv/portal/\.venv/bin/portal (.+)$", (DEPLOY / unit).read_text(), re.MULTILINE)
+    assert len(started) == 1
+    command: click.Command | None = main
+    for word in started[0].split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
+        assert command is not None, word
+
+
+@pytest.mark.parametrize("timer", sorted(path.name for path in DEPLOY.glob("*.timer")))
+def test_a_timer_has_its_service(timer: str) -> None:
+    assert (DEPLOY / timer).with_suffix(".service").exists()

@@ -5,6 +5,8 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,9 +58,35 @@ def test_a_directory_that_cannot_be_written_does_not_pass_the_check(store: DiskS
 def test_without_a_bucket_none_of_its_packages_is_needed(tmp_path: Path) -> None:
     program = """
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 sys.modules.update(boto3=None, botocore=None, s3transfer=None)  # importing them fails, as if they were not installed
 from portal.app import create_app
 create_app().extensions["portal.storage"].check()
 """
     environment = {"DATA_DIR": str(tmp_path), "SECRET_KEY": "x" * 40}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+
+
+def test_what_this_user_may_not_read_is_not_taken_for_damaged(store: DiskStore) -> None:
+    stored = store.write([b"bytes"], 10)
+    store.path(stored.sha256).parent.chmod(0)
+    try:
+        with _as_nobody_special():
+            for ask in (store.exists, store.open):
+                with pytest.raises(Away, match="Permission denied"):
+                    ask(stored.sha256)
+    finally:
+        store.path(stored.sha256).parent.chmod(0o700)
+
+
+@contextmanager
+def _as_nobody_special() -> Iterator[None]:
+    """Drop root's right to read everything, where the tests have it."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
