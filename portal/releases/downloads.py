@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from portal.account.models import Contract, User
 from portal.database import db, insert
-from portal.releases.models import Build, Download
+from portal.releases.models import Build, Download, Release, ReleaseState
 from portal.web.ranges import Span, covers, merge
 
 OPEN_FOR = timedelta(hours=24)
@@ -32,8 +32,23 @@ def record(build_id: int, user_id: int, contract_id: int | None, byte_range: Spa
     return download.id
 
 
-# Built once, as each range of a download asks it.
+# Both built once, as each range of a download asks them.
+_STANDING = (
+    sa.select(Release.state, Release.withdrawn_reason)
+    .join(Build, Build.release_id == Release.id)
+    .where(Build.id == sa.bindparam("build_id"))
+    .with_for_update(read=True, key_share=True, of=Release)
+)
 _OPEN = sa.select(Download).where(Download.open_key == sa.bindparam("key")).with_for_update().execution_options(populate_existing=True)
+
+
+def withdrawn_meanwhile(build_id: int) -> str | None:
+    """Return the reason if the build's release was withdrawn, None while it stands; then it stands until the transaction ends.
+
+    So either a download is entered before its release is withdrawn, and its person is told, or there is no download.
+    """
+    standing = db.session.execute(_STANDING, {"build_id": build_id}).one()
+    return (standing.withdrawn_reason or "") if standing.state is ReleaseState.WITHDRAWN else None
 
 
 def _open(build_id: int, user_id: int, contract_id: int | None, now: datetime, address: str | None) -> Download:

@@ -72,9 +72,7 @@ def subjects(product_slug: str | None = None, version: str | None = None) -> lis
         statement = statement.where(Release.id == find_release(product_slug, version).id)
     by_release: dict[int, list[Subject]] = {}
     for build in db.session.scalars(statement):
-        release = build.release
-        subject = Subject(build.id, release.product.slug, release.version, build.filename, build.sha256, build.size)
-        by_release.setdefault(release.id, []).append(subject)
+        by_release.setdefault(build.release_id, []).append(_subject(build))
     return list(by_release.values())
 
 
@@ -113,6 +111,13 @@ def settle(examinations: list[Examination], *, now: datetime) -> None:
         _tell_staff(new[0].release, {build.filename: found[build.id].state for build in new}, now)
 
 
+def note_missing(build_id: int, *, now: datetime) -> None:
+    """Write down, as `settle` does, that the bytes of a build were not there, or not all of them, when somebody asked for them."""
+    build = db.session.get(Build, build_id)
+    if build is not None:
+        settle([Examination(_subject(build), State.MISSING)], now=now)
+
+
 def damaged() -> list[Release]:
     """Return the releases that have a damaged build, with their builds, the newest damage first."""
     newest = sa.select(Build.release_id, sa.func.max(Build.damaged_at).label("at")).where(Build.damaged_at.is_not(None))
@@ -124,6 +129,11 @@ def damaged() -> list[Release]:
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
     register(Kind(DAMAGED, label="damaged build", shared=_describe, staff_path=_staff_path))
+
+
+def _subject(build: Build) -> Subject:
+    release = build.release
+    return Subject(build.id, release.product.slug, release.version, build.filename, build.sha256, build.size)
 
 
 def _mark(build: Build, examination: Examination, now: datetime) -> bool:

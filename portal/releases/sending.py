@@ -27,7 +27,7 @@ from portal.account import access_tokens
 from portal.account.models import TokenPurpose, User
 from portal.config import current_settings
 from portal.database import release_connection, transaction
-from portal.releases import capacity, downloads
+from portal.releases import capacity, downloads, integrity
 from portal.releases.models import Build
 from portal.web import errors, wrong_tokens
 from portal.web.client import client_network
@@ -132,7 +132,8 @@ def send(build: Build, caller: Caller, *, contract_id: int | None) -> Response:
     """Answer the current GET or HEAD of `build`, which `caller` was found to be allowed, and enter it in the ledger.
 
     Strangers, who may take public stable builds, leave no entry: there is no telling their requests apart. Ends the request with
-    503 while too many downloads run, storage is away, or the stored bytes are known to be damaged or turn out to be missing.
+    503 while too many downloads run, storage is away, or the stored bytes are known to be damaged or turn out to be missing; with
+    410 if the release was withdrawn while storage was asked.
     """
     if build.damaged_at is not None:
         raise HTTPException(response=_damaged(build.filename, caller))
@@ -146,12 +147,14 @@ def send(build: Build, caller: Caller, *, contract_id: int | None) -> Response:
     source = None
     try:
         release_connection()
-        source = _look_up(planned, caller, to_send=sends)
+        source = _look_up(build_id, planned, caller, to_send=sends)
         download_id = None
         if user_id is not None and (planned.sends_bytes or link is not None):
             # Whoever has a link can take any range with it, so it grants them all.
             granted = planned.span if link is None else Span(0, planned.size - 1)
             with transaction():
+                if (reason := downloads.withdrawn_meanwhile(build_id)) is not None:
+                    raise HTTPException(response=make_response(say(caller, HTTPStatus.GONE, "This version was withdrawn", reason)))
                 address = request.remote_addr if settings.download_address_days else None
                 download_id = downloads.record(build_id, user_id, contract_id, granted, clock.now(), address=address)
         on_end = _at_the_end(current_app._get_current_object(), download_id, slot)  # type: ignore[attr-defined]
@@ -178,8 +181,11 @@ def _link(planned: Plan, caller: Caller) -> str | None:
     return storage.store().link(planned.sha256, content_disposition(planned.filename))
 
 
-def _look_up(planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | None:
-    """Open what is to be sent, or see that it is there, now, while an error page can still be sent."""
+def _look_up(build_id: int, planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | None:
+    """Open what is to be sent, or see that it is there, now, while an error page can still be sent.
+
+    A build whose bytes are missing is marked as damaged, and staff are told, as by `portal release verify`.
+    """
     try:
         if to_send:
             return storage.store().open(planned.sha256, planned.span.first, planned.span.last)
@@ -187,6 +193,8 @@ def _look_up(planned: Plan, caller: Caller, *, to_send: bool) -> io.RawIOBase | 
             raise storage.Missing(f"not in storage: {planned.sha256}")
     except storage.Missing as missing:
         log.error("%s: run `portal release verify`", missing)
+        with transaction():
+            integrity.note_missing(build_id, now=clock.now())
         raise HTTPException(response=_damaged(planned.filename, caller)) from missing
     except storage.Away as away:
         if not caller.uses_token:

@@ -16,6 +16,7 @@ from portal.releases.models import Build, Channel, Download
 from tests.builds import CONTENT, find_seat, find_user, publish_release
 from tests.cast import Cast
 from tests.conftest import NOW
+from tests.integration.releases.helpers import mailed
 from tests.signing import Signer, new_signer
 
 SignIn = Callable[[str], FlaskClient]
@@ -114,15 +115,20 @@ def test_a_program_is_told_in_plain_text(app: Flask, cast: Cast, damaged: None) 
     assert "damaged" in answer.get_data(as_text=True)
 
 
-def test_a_file_that_is_missing_is_no_error_without_a_reason(
+def test_a_file_that_is_missing_is_refused_with_a_reason_and_staff_are_told_once(
     app: Flask, cast: Cast, signer: Signer, sign_in: SignIn, settings: Settings
 ) -> None:  # fmt: skip
     with app.app_context():
         digest = db.session.scalars(sa.select(Build.sha256)).first() or ""
     (settings.builds_dir / digest[:2] / digest[2:4] / digest).unlink()
-    answer = sign_in(cast.alice).get(f"{STABLE}download/studio.msi")
-    assert answer.status_code == 503
-    assert "This file is damaged in our storage" in answer.get_data(as_text=True)
+    alice = sign_in(cast.alice)
+    for _ in range(2):
+        answer = alice.get(f"{STABLE}download/studio.msi")
+        assert answer.status_code == 503
+        assert "This file is damaged in our storage" in answer.get_data(as_text=True)
+    assert "marked as damaged" in alice.get(STABLE).get_data(as_text=True)
+    with app.app_context():
+        assert mailed("build_damaged") == [cast.ada, cast.paula]
 
 
 def test_staff_see_the_damage_at_home_and_on_the_release(cast: Cast, damaged: None, sign_in: SignIn) -> None:
