@@ -10,9 +10,10 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import checks, config, database, storage
-from portal.account import api_views as account_api
 from portal.account import (
+    address_staff,
     circles,
+    confirm_views,
     contract_files_staff,
     contract_views,
     email_change_views,
@@ -32,6 +33,7 @@ from portal.account import (
     signing_in,
     team_staff,
 )
+from portal.account import api_views as account_api
 from portal.account import staff as account_staff
 from portal.account import views as account_views
 from portal.beta import adoption, adoption_staff, expiry, nudges
@@ -120,12 +122,14 @@ BLUEPRINTS = (
     email_change_views.blueprint,
     contract_views.blueprint,
     invitation_views.blueprint,
+    confirm_views.blueprint,
     factor_sign_in_views.blueprint,
     factor_views.blueprint,
     factor_staff.blueprint,
     contract_files_staff.blueprint,
     account_staff.contracts_blueprint,
     account_staff.customers_blueprint,
+    address_staff.blueprint,
     account_api.blueprint,
     privacy_views.blueprint,
     privacy_views.staff_blueprint,
@@ -238,6 +242,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     bootstrap.init_app(app)
     signing_in.init_app(app, settings)
     factor_sign_in_views.init_app(app)
+    confirm_views.init_app(app)
     session_cookie.init_app(app, settings)
 
     for blueprint in BLUEPRINTS:

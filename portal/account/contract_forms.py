@@ -9,7 +9,7 @@ from wtforms.validators import DataRequired, InputRequired, Optional
 
 from portal.account import contacts, orders, past
 from portal.account.forms import CivilDateField
-from portal.account.models import Contract
+from portal.account.models import Contract, User
 from portal.account.orders import Order
 from portal.clock import time_zones
 from portal.config import current_settings
@@ -83,6 +83,20 @@ class AddressForm(_WithDomain):
 
     def is_right_for(self, organization_id: int, organization: str) -> bool:
         return self.domain_is_right(organization_id, organization, [self.email.data])
+
+
+class CorrectionForm(_WithDomain):
+    """Another address for a customer, by staff, who say why."""
+
+    email = EmailField("Right email address", [DataRequired("Enter an email address.")], render_kw={"autocomplete": "off"})
+    reason = StringField(
+        "Reason", [DataRequired("Say why, and how you know that it is them.")], render_kw={"autocomplete": "off", "maxlength": 200}
+    )
+
+    def is_right_for(self, person: User) -> bool:
+        """Whether the address is where the person's organisation is, or was confirmed; somebody without one may be anywhere."""
+        home = person.organization
+        return home is None or self.domain_is_right(home.id, home.name, [self.email.data])
 
 
 class OrderForm(FlaskForm):

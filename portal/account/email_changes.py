@@ -1,7 +1,7 @@
 """Another address for a person: asked for signed in, confirmed by a link at the old address and one at the new.
 
-Nothing changes before both have confirmed it. The answer to asking is the same whoever the new address belongs to: if somebody has an
-account under it, its owner is told by mail instead of getting a link.
+Nothing changes before both have confirmed it, unless the old mailbox is gone and staff correct it. The answer to asking is the same
+whoever the new address belongs to: if somebody has an account under it, its owner is told by mail instead of getting a link.
 """
 
 import enum
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from portal import audit, tokens
 from portal.account import opt_in, people, security_mail, sessions
-from portal.account.models import User
+from portal.account.models import Contact, User
 from portal.account.security_models import EmailChange
 from portal.config import current_settings
 from portal.database import db
@@ -22,6 +22,7 @@ from portal.errors import Conflict, Invalid, NotFound
 from portal.notices import outbox, suppression
 from portal.notices.kinds import Due, Kind, register
 from portal.notices.models import Notice
+from portal.text import clean_line
 from portal.web.formatting import exact_time
 
 LASTS = timedelta(hours=24)
@@ -200,15 +201,55 @@ def _carry_out(change: EmailChange, *, now: datetime) -> None:
     opt_in.make_way(change.new_email)
     people.change_address(person, change.new_email, confirmed=True)
     suppression.lift(change.new_email, now=now)
-    sessions.end_all(person, now=now)
     change.closed_at, change.outcome = now, "done"
     what = f"The address of your account was changed from {change.old_email} to {change.new_email}."
-    for address in (change.old_email, change.new_email):
+    _make_known(person, change.old_email, what, actor=person, now=now)
+
+
+def find_correctable(person_id: int) -> User:
+    """Return a customer whose address staff may correct. Raises NotFound for anybody else: whoever changed the address of a member of staff
+    could have a new password mailed, and become them."""
+    person = people.find_active(person_id)
+    if person is None or person.provisional or person.is_staff:
+        raise NotFound("There is no such customer.")
+    return person
+
+
+def correct(person_id: int, address: str, reason: str, *, actor: User, now: datetime) -> User:
+    """Give a customer another address on the vendor's word, for one whose old mailbox is gone. Password and second factors stay; all
+    sessions and links end, and both addresses are told.
+
+    Raises NotFound as `find_correctable` does, Invalid (fields `email`, `reason`) for an address that is bad, theirs or somebody else's and
+    for no reason, Conflict for somebody whose invitation waits.
+    """
+    people.hold(find_correctable(person_id))
+    person = find_correctable(person_id)
+    reason, new, before = clean_line(reason, "reason", 200), people.normalize_email(address), person.email
+    if new == before:
+        raise Invalid(f"The address is {new} already.", "email")
+    invited = sa.exists().where(Contact.user_id == person.id, Contact.released_at.is_(None))
+    if person.password is None and db.session.scalar(sa.select(invited)):
+        raise Conflict("They have not accepted their invitation yet. Correct the address on the contract's page, which invites them anew.")
+    opt_in.make_way(new)
+    if people.find_person(new) is not None:
+        raise Invalid(f"{new} is the address of somebody else.", "email")
+    _close_open(person.id, "replaced", now=now)
+    people.change_address(person, new)
+    suppression.recall(new, now=now)
+    _make_known(
+        person, before, f"The vendor changed the address of your account from {before} to {new}.", actor=actor, now=now, reason=reason
+    )
+    return person
+
+
+def _make_known(person: User, before: str, what: str, *, actor: User, now: datetime, **details: str) -> None:
+    """Sign somebody out everywhere whose address has just changed, tell both addresses, and note it."""
+    sessions.end_all(person, now=now)
+    for address in (before, person.email):
         security_mail.tell(person.id, "Your email address was changed", what, now=now, address=address)
     audit.record(
-        "email.changed", subject_type="user", subject_id=person.id, actor=person, now=now,
-        before=change.old_email, after=change.new_email,
-    )  # fmt: skip
+        "email.changed", subject_type="user", subject_id=person.id, actor=actor, now=now, before=before, after=person.email, **details
+    )
 
 
 def sweep(now: datetime) -> int:

@@ -4,14 +4,14 @@ from flask_wtf import FlaskForm
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, InputRequired
 
-_ONE_TIME = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 20, "spellcheck": "false", "autocapitalize": "none"}
+ONE_TIME = {"autocomplete": "one-time-code", "inputmode": "numeric", "maxlength": 20, "spellcheck": "false", "autocapitalize": "none"}
 _PRINTED = {"autocomplete": "off", "maxlength": 40, "spellcheck": "false", "autocapitalize": "none"}
 
 
 class CodeForm(FlaskForm):
     """A code of the authenticator app."""
 
-    code = StringField("Code", [InputRequired("Enter the code.")], render_kw=_ONE_TIME)
+    code = StringField("Code", [InputRequired("Enter the code.")], render_kw=ONE_TIME)
 
 
 class RecoveryForm(FlaskForm):

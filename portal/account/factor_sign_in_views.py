@@ -17,18 +17,18 @@ from flask_security.utils import login_user
 from flask_wtf.csrf import generate_csrf
 
 from portal import audit, clock
-from portal.account import factors, factors_passkeys, factors_throttle, people, session_cookie
+from portal.account import factors, factors_passkeys, factors_throttle, people
 from portal.account.factor_forms import AnswerForm, CodeForm, RecoveryForm
 from portal.account.factors import Way
 from portal.account.factors_passkeys import Ceremony
 from portal.account.models import User
-from portal.account.sign_in_forms import note_success
+from portal.account.sign_in_forms import WRONG_CODE
 from portal.account.signing_in import security
 from portal.config import current_settings
 from portal.database import transaction
 from portal.errors import Conflict, Invalid, PortalError
 from portal.web.forms import refuse
-from portal.web.guards import guarded_by, protect, public, signed_in
+from portal.web.guards import protect, public
 from portal.web.redirects import safe_next
 
 blueprint = Blueprint("second_step", __name__, url_prefix="/sign-in")
@@ -36,10 +36,8 @@ protect(blueprint, public)
 
 WITHIN = timedelta(minutes=10)
 PENDING = "second_step"
-WRONG = "That code does not match, or it was used before."
 WRONG_RECOVERY = "That is none of your recovery codes, or it was used before. Each works once."
 NO_PASSKEY = "We could not sign you in with that passkey. Sign in with your password, or try the passkey again."
-NOT_CONFIRMED = "We could not use that passkey. Enter your password, or try the passkey again."
 TOO_LATE = "Sign in again: the second step was not taken within 10 minutes."
 
 
@@ -58,7 +56,6 @@ def init_app(app: Flask) -> None:
     """Ask for the second factor. Call it after Flask-Security has been bound."""
     security.two_factor_plugins = SecondStep()
     security.login_context_processor(_passkey_on_sign_in_page)
-    security.verify_context_processor(_passkey_on_confirm_page)
 
 
 @blueprint.after_request
@@ -91,14 +88,6 @@ def _passkey_on_sign_in_page() -> dict[str, object]:
     return {"passkey_options": options, "next_path": safe_next(request.values.get("next"), "")}
 
 
-def _passkey_on_confirm_page() -> dict[str, object]:
-    person: User = current_user._get_current_object()
-    options = None
-    if passkeys_here() and factors_passkeys.passkeys_of(person.id):
-        options = factors_passkeys.options_to_ask(ceremony(factors_passkeys.CONFIRM, person), current_settings(), now=clock.now())
-    return {"passkey_options": options, "next_path": safe_next(request.values.get("next"), "")}
-
-
 def pending() -> User | None:
     """Whoever has given the right password, and not the second factor yet, a short while ago."""
     noted = session.get(PENDING)
@@ -122,7 +111,7 @@ def ask() -> ResponseReturnValue:
             return _enter(person, way)
     form.code.data = ""
     if factors_throttle.locked_until(person.id, now=clock.now()) is None:
-        refuse(form, Invalid(WRONG_RECOVERY if isinstance(form, RecoveryForm) else WRONG, "code"))
+        refuse(form, Invalid(WRONG_RECOVERY if isinstance(form, RecoveryForm) else WRONG_CODE, "code"))
     return _page(person, form)
 
 
@@ -169,29 +158,6 @@ def by_passkey() -> ResponseReturnValue:
             _note_failure(None)
     flash(NO_PASSKEY, "error")
     return redirect(url_for("security.login", next=target or None))
-
-
-@blueprint.post("/confirm")
-@guarded_by(signed_in)
-def confirm() -> ResponseReturnValue:
-    """Take a passkey in place of the password that is asked again before a risky act."""
-    person: User = current_user._get_current_object()
-    target = safe_next(request.form.get("next"), url_for("account.security"))
-    form = AnswerForm()
-    if form.validate_on_submit():
-        try:
-            with transaction():
-                asked = ceremony(factors_passkeys.CONFIRM, person)
-                proof = factors_passkeys.prove(form.answer.data or "", asked, current_settings(), now=clock.now())
-                factors.note_use(person, Way.PASSKEY, now=clock.now(), label=proof.label)
-                session_cookie.confirm()
-        except PortalError:
-            _note_failure(person)
-        else:
-            note_success()
-            return redirect(target)
-    flash(NOT_CONFIRMED, "error")
-    return redirect(url_for("security.verify", next=target))
 
 
 def _enter(person: User, way: Way, target: str | None = None) -> ResponseReturnValue:

@@ -30,7 +30,7 @@ protect(blueprint, signed_in)
 ID = "int(max=2147483647)"
 # What staff without the factor they must have may open: what sets one up, what that needs, and the way out.
 BEFORE_SET_UP = frozenset({
-    "factors.choose", "factors.authenticator", "factors.new_passkey", "security.verify", "security.logout", "security.login",
+    "factors.choose", "factors.authenticator", "factors.new_passkey", "confirming.ask", "security.logout", "security.login",
 })  # fmt: skip
 NO_PAGE = frozenset({"static", "bootstrap.static", "icons.sprite", "health.alive", "health.ready"})
 

@@ -115,7 +115,7 @@ def note_use(person: User, way: Way, *, now: datetime, **details: str) -> None:
         security_mail.tell(
             person.id,
             "A recovery code was used",
-            f"One of your recovery codes was used to sign in; {left} {'is' if left == 1 else 'are'} left.",
+            f"One of your recovery codes was used to sign in, or to confirm it; {left} {'is' if left == 1 else 'are'} left.",
             now=now,
         )
 

@@ -12,10 +12,11 @@ from flask_login import current_user
 from flask_security import UserMixin
 from flask_security.forms import ChangePasswordForm, ForgotPasswordForm, LoginForm, ResetPasswordForm, VerifyForm
 from flask_security.utils import get_message
-from wtforms import PasswordField
+from wtforms import PasswordField, StringField
 
 from portal import audit, clock
-from portal.account import security_mail, session_cookie, throttle
+from portal.account import factors, security_mail, session_cookie, throttle
+from portal.account.factor_forms import ONE_TIME
 from portal.account.models import User
 from portal.config import current_settings
 from portal.database import transaction
@@ -23,6 +24,7 @@ from portal.database import transaction
 # Mails with a link to choose a password that one account gets within RESET_WINDOW, whoever asks for them.
 MOST_RESETS = 5
 RESET_WINDOW = timedelta(hours=1)
+WRONG_CODE = "That code does not match, or it was used before."
 
 
 class SignInForm(LoginForm):
@@ -36,14 +38,31 @@ class SignInForm(LoginForm):
 
 
 class ConfirmForm(VerifyForm):
-    """Asks a signed-in person for the password again; wrong answers count as they do at sign-in."""
+    """Asks a signed-in person once more for all that signing in asks: the password, and a code where there is a second factor (OWASP ASVS
+    5.0, 7.5.1). Wrong answers count as they do there, and no code is used up by a wrong password."""
+
+    code = StringField("Code", render_kw=ONE_TIME)
+
+    def __init__(self, *, user: User, **options: Any) -> None:
+        super().__init__(user=user, **options)
+        if not factors.has_factor(user.id):
+            del self.code
 
     def validate(self, **options: Any) -> bool:
-        admitted = settle(self.user, self.password, matches=bool(super().validate(**options)))
-        if admitted:
-            with transaction():
+        if self.code is not None and self.password.data and not (self.code.data or "").strip():
+            self.code.errors = ["Enter a code, too."]
+            return False
+        if not settle(self.user, self.password, matches=bool(super().validate(**options))):
+            return False
+        with transaction():
+            person = current_user._get_current_object()
+            right = self.code is None or factors.take_code(person, self.code.data or "", current_settings(), now=clock.now()) is not None
+            if right:
                 session_cookie.confirm()
-        return admitted
+        if not right:
+            note_success(False)
+            self.code.data, self.code.errors = "", [WRONG_CODE]
+        return right
 
 
 class ChangeForm(ChangePasswordForm):
@@ -104,9 +123,9 @@ def settle(person: UserMixin | None, field: PasswordField, *, matches: bool = Fa
     return admitted
 
 
-def note_success() -> None:
-    """Say that this request was no failed try, so that it is not counted against its address."""
-    g.portal_try_succeeded = True
+def note_success(succeeded: bool = True) -> None:
+    """Say whether this request was no failed try, so that it is not counted against its address."""
+    g.portal_try_succeeded = succeeded
 
 
 def try_succeeded() -> bool:

@@ -18,7 +18,7 @@ from portal import audit, clock, database
 from portal.account import email_changes, known_devices, passwords, people, security_mail, session_cookie, sessions, throttle
 from portal.account.models import Role, User
 from portal.account.security_mail import RESET_HOURS, RESET_PATH
-from portal.account.sign_in_forms import ChangeForm, ConfirmForm, ForgotForm, ResetForm, SignInForm, note_success, try_succeeded
+from portal.account.sign_in_forms import ChangeForm, ForgotForm, ResetForm, SignInForm, note_success, try_succeeded
 from portal.config import Settings, current_settings
 from portal.database import db, transaction
 from portal.errors import Invalid
@@ -34,7 +34,8 @@ KINDS = {
 SCOPE = "sign-in"
 TRIES = {
     "security.login",
-    "security.verify",
+    "confirming.ask",
+    "confirming.by_passkey",
     "security.forgot_password",
     "security.reset_password",
     "security.change_password",
@@ -43,7 +44,6 @@ TRIES = {
     "second_step.ask",
     "second_step.prove",
     "second_step.by_passkey",
-    "second_step.confirm",
 }
 
 MESSAGES = {
@@ -70,8 +70,6 @@ MESSAGES = {
     "EMAIL_NOT_PROVIDED": ("Enter your email address.", "error"),
     "INVALID_EMAIL_ADDRESS": ("This is no complete email address. Write it like name@example.org.", "error"),
     "UNAUTHENTICATED": ("Sign in to go on.", "info"),
-    "REAUTHENTICATION_REQUIRED": ("Confirm your password to go on.", "info"),
-    "REAUTHENTICATION_SUCCESSFUL": ("Your password is confirmed.", "success"),
     "INVALID_REDIRECT": ("The link led to another site, so we did not follow it.", "error"),
     "DISABLED_ACCOUNT": ("This account is closed.", "error"),
 }
@@ -184,7 +182,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config.update(flask_config(settings))
     security.init_app(
         app, datastore,
-        login_form=SignInForm, verify_form=ConfirmForm, change_password_form=ChangeForm, forgot_password_form=ForgotForm,
+        login_form=SignInForm, change_password_form=ChangeForm, forgot_password_form=ForgotForm,
         reset_password_form=ResetForm,
     )  # fmt: skip
     security.principal.identity_loaders.clear()  # guards ask who is there; files and health checks need not look it up
@@ -226,11 +224,8 @@ def flask_config(settings: Settings) -> dict[str, object]:
         "SECURITY_CHANGEABLE": True,
         "SECURITY_CHANGE_URL": "/account/password/change",
         "SECURITY_POST_CHANGE_VIEW": "account.security",
-        "SECURITY_VERIFY_URL": "/account/verify",
-        "SECURITY_POST_VERIFY_VIEW": "account.security",
-        # The session's row says when its person last confirmed who they are; no grace is kept in the cookie.
-        "SECURITY_FRESHNESS": timedelta(minutes=settings.fresh_sign_in_minutes),
-        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(0),
+        # The library's own page for confirming is left out: ours asks for the second factor as well.
+        "SECURITY_FRESHNESS": timedelta(-1),
         "SECURITY_API_ENABLED_METHODS": ["session"],
         "SECURITY_STATIC_FOLDER": None,
         # Names without values. Flask-Security's own default says True, which Werkzeug writes out: "no-store=True" says nothing.

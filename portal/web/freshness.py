@@ -4,7 +4,9 @@ A session may last for days, and a laptop may be left open. When the person last
 (`portal.account.session_cookie`), never from the cookie.
 """
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,6 +21,29 @@ from portal.web.redirects import safe_next
 
 View = TypeVar("View", bound=Callable[..., Any])
 _CONFIRMED_AT = "portal_confirmed_at"
+# The field of the confirm page's forms that carries what was typed elsewhere.
+KEPT = "kept"
+# Renders the confirm page as the answer to a form that was sent too late; its owner sets it, as it stands on a floor above.
+_asks: list[Callable[[], ResponseReturnValue]] = []
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A form that was sent too late: where to, from which page, all that was typed, and whether files came with it, which pages cannot
+    carry."""
+
+    to: str
+    page: str
+    fields: list[tuple[str, str]]
+    files: bool
+
+    def pack(self) -> str:
+        return json.dumps(vars(self))
+
+
+def asks_by(render: Callable[[], ResponseReturnValue]) -> None:
+    """Set what renders the confirm page."""
+    _asks[:] = [render]
 
 
 def remember(confirmed_at: datetime) -> None:
@@ -39,7 +64,7 @@ def is_fresh() -> bool:
 def needs_fresh_sign_in(view: View) -> View:
     """Send whoever opens the view, or sends its form, to confirm the password first, and back to the page they came from.
 
-    It stands below the route's decorator. What a form held is not kept: open the page of a long form with this decorator, too.
+    It stands below the route's decorator. What was typed goes along through the confirm page, and is sent by a button there.
     """
 
     @wraps(view)
@@ -53,8 +78,33 @@ def needs_fresh_sign_in(view: View) -> View:
 def ask_again() -> ResponseReturnValue:
     """Lead to the page that asks for the password, and from there back to the page this request was made on."""
     if request.method != "GET":
+        if _typed():
+            return _asks[0]()
         flash("Nothing was changed yet. Confirm your password, then send the form again.", "info")
-    return redirect(url_for("security.verify", next=_page_of_this_act()))
+    return redirect(url_for("confirming.ask", next=_page_of_this_act()))
+
+
+def kept() -> Kept | None:
+    """What goes through the confirm page: the form that was sent too late, just now or by way of that page's own forms; None if none was.
+
+    It came with a form token of this session, so nobody else put it there; still, it leads nowhere but to this site.
+    """
+    if request.method == "GET":
+        return None
+    if not (request.endpoint or "").startswith("confirming."):
+        to = request.script_root + request.full_path.rstrip("?")
+        return Kept(to, _page_of_this_act(), _typed(), any(file.filename for file in request.files.values()))
+    try:
+        found = json.loads(request.form.get(KEPT, ""))
+        fields = [(str(name), str(value)) for name, value in found["fields"]]
+        to, page = safe_next(found["to"], ""), safe_next(found["page"], "")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return Kept(to, page, fields, bool(found.get("files"))) if to and page else None
+
+
+def _typed() -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.form.items(multi=True) if name != "csrf_token"]
 
 
 def _page_of_this_act() -> str:
