@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from portal import audit
 from portal.account import invitations, people, seat_news, sessions
 from portal.account.contracts import lock_contract
-from portal.account.models import SEATS, AccessToken, Contact, Contract, User
+from portal.account.models import SEATS, AccessToken, Contact, Contract, Organization, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
 from portal.notices import subscriptions, suppression
@@ -50,7 +50,7 @@ def name_contact(
     if invite:
         invitations.refuse_too_many(contract.id, None, actor=actor, now=now)
     person = people.find_or_add_person(address, name, contract.organization, now=now)
-    _refuse_strangers(person, contract, actor)
+    _hold_own(person, contract, actor)
     contact = Contact(contract=contract, contract_id=contract.id, seat=seat or free[0], user=person, named_at=now)
     db.session.add(contact)
     db.session.flush()
@@ -154,7 +154,7 @@ def correct_address(contact: Contact, email: str, *, actor: User | None, now: da
         suppression.recall(address, now=now)
     else:
         meant = meant or people.find_or_add_person(address, before.name, contract.organization, now=now)
-        _refuse_strangers(meant, contract, actor)
+        _hold_own(meant, contract, actor)
         if any(other.user_id == meant.id for other in live_contacts(contract.id)):
             raise Conflict(f"{address} already holds a seat of contract {contract.number}.")
         contact.user = meant
@@ -195,13 +195,19 @@ def _was_added_for(contact: Contact) -> bool:
     return contact.user.created_at >= contact.named_at and not db.session.scalar(elsewhere)
 
 
-def _refuse_strangers(person: User, contract: Contract, actor: User | None) -> None:
-    """Raise Invalid for somebody who cannot sit on the contract. A customer is not told why: who else we know is not theirs to know.
-
-    The person is held, so that they are neither erased nor made staff before the seat is theirs.
-    """
+def _hold_own(person: User, contract: Contract, actor: User | None) -> None:
+    """Hold the person, so that they are neither erased nor made staff before the seat is theirs; raise what `refuse_stranger` raises."""
     people.hold(person)
-    if person.active and not person.is_staff and person.organization_id == contract.organization_id:
+    refuse_stranger(person, contract.organization, actor)
+
+
+def refuse_stranger(person: User, organization: Organization | None, actor: User | None) -> None:
+    """Raise Invalid for somebody known who cannot sit on a contract of `organization`; None is one that is yet to be made.
+
+    A customer is not told why: who else we know is not theirs to know.
+    """
+    own = organization is not None and person.organization_id == organization.id
+    if person.active and not person.is_staff and own:
         return
     if actor is not None and not actor.is_staff:
         raise Invalid(f"{person.email} cannot be named here. Use another address, or write to us.", "email")
@@ -209,4 +215,5 @@ def _refuse_strangers(person: User, contract: Contract, actor: User | None) -> N
         raise Invalid(f"The account of {person.email} is closed. Open it again, or use another address.", "email")
     if person.is_staff:
         raise Invalid(f"{person.email} is a member of staff and cannot hold a customer's seat.", "email")
-    raise Invalid(f"{person.email} is known as a person of another organisation. Use an address of {contract.organization.name}.", "email")
+    name = organization.name if organization is not None else "the contract's organisation"
+    raise Invalid(f"{person.email} is known as a person of another organisation. Use an address of {name}.", "email")

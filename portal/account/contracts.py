@@ -117,6 +117,17 @@ def find_or_create_organization(name: str, *, actor: User | None, now: datetime)
     return find_organization(name) or create_organization(name, actor=actor, now=now)
 
 
+def check_number(number: str) -> str:
+    """Return the number of a new contract as it is stored. Raises Invalid for a taken one, or one that cannot stand in an address."""
+    number = clean_line(number, "number", 40)
+    if not NUMBER.fullmatch(number) or number.lower() in RESERVED:
+        raise Invalid(f"{number} cannot be a contract's number. Use letters, digits, dots, dashes and underscores.", "number")
+    taken = db.session.scalar(sa.select(Contract.number).where(sa.func.lower(Contract.number) == number.lower()))
+    if taken is not None:
+        raise Invalid(f"There is already a contract with the number {taken}.", "number")
+    return number
+
+
 def create_contract(
     number: str,
     organization: Organization,
@@ -136,13 +147,9 @@ def create_contract(
     Raises Invalid for a taken number or one that cannot stand in an address, an unknown zone or region, dates out of reach, or an
     end before the start.
     """
-    number = clean_line(number, "number", 40)
-    if not NUMBER.fullmatch(number) or number.lower() in RESERVED:
-        raise Invalid(f"{number} cannot be a contract's number. Use letters, digits, dots, dashes and underscores.", "number")
-    taken = db.session.scalar(sa.select(Contract.number).where(sa.func.lower(Contract.number) == number.lower()))
-    if taken is not None:
-        raise Invalid(f"There is already a contract with the number {taken}.", "number")
-    _check_place(time_zone, region)
+    number = check_number(number)
+    check_zone(time_zone)
+    check_region(region)
     check_reach(starts_on, "starts_on")
     check_reach(ends_on, "ends_on")
     contract = Contract(
@@ -177,7 +184,8 @@ def change_place(contract: Contract, *, region: str, time_zone: str, actor: User
     """
     contract = lock_contract(contract.id)
     before = {"region": contract.region, "time_zone": contract.time_zone}
-    _check_place(time_zone, region, known=contract.region)
+    check_zone(time_zone)
+    check_region(region, known=contract.region)
     after = {"region": region, "time_zone": time_zone}
     contract.region, contract.time_zone = region, time_zone
     if before != after:
@@ -220,9 +228,14 @@ def _facts(term: Term) -> dict[str, object]:
     return {"starts_on": term.starts_on.isoformat(), "ends_on": term.ends_on.isoformat(), **order_of(term)._asdict()}
 
 
-def _check_place(time_zone: str, region: str, known: str = "") -> None:
+def check_zone(time_zone: str) -> None:
+    """Raise Invalid for what is no IANA time zone."""
     if time_zone not in time_zones():
         raise Invalid(f"{time_zone} is no IANA time zone. Write it like Europe/Berlin.", "time_zone")
+
+
+def check_region(region: str, known: str = "") -> None:
+    """Raise Invalid for a region that is none of the vendor's, nor the one `known` before."""
     regions = current_settings().regions
     if region not in {"", known, *regions}:
         raise Invalid(f"{region} is no region we support from. Choose one of {', '.join(regions)}, or none.", "region")
@@ -301,9 +314,14 @@ def check_reach(day: date | None, field: str) -> None:
         raise Invalid(f"The year {day.year} is out of reach. Check the date.", field)
 
 
-def _add_term(contract: Contract, starts_on: date, ends_on: date, order: Order, now: datetime) -> Term:
+def check_days(starts_on: date, ends_on: date) -> None:
+    """Raise Invalid for a term that ends before it starts."""
     if ends_on < starts_on:
         raise Invalid("The term ends before it starts. Correct one of the two dates.", "ends_on")
+
+
+def _add_term(contract: Contract, starts_on: date, ends_on: date, order: Order, now: datetime) -> Term:
+    check_days(starts_on, ends_on)
     if any(term.starts_on <= ends_on and starts_on <= term.ends_on for term in contract.terms):
         raise Conflict("The term overlaps another one of this contract.")
     term = Term(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import StringIO
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,12 +14,13 @@ from portal.account.models import Organization
 from portal.database import db
 from portal.errors import Invalid, PortalError
 from portal.products.models import Product
-from portal.text import undefuse
+from portal.text import clean_line, undefuse
 
 CUSTOMER_COLUMNS = ("email", "name", "organization")
 MOST_ERRORS = 50
 
 Row = Mapping[str, str]
+Answer = TypeVar("Answer")
 # Which column of the file a field of the portal stands in.
 _COLUMNS = {"name": "organization"}
 TOO_MANY_BYTES = 20_000_000
@@ -32,6 +34,34 @@ class Outcome:
     unchanged: int = 0
     asked: int = 0
     errors: list[str] = field(default_factory=list)
+
+
+class Faults(PortalError):
+    """All that is wrong with one row."""
+
+    def __init__(self, found: list[PortalError]) -> None:
+        super().__init__("\n".join(map(str, found)))
+        self.found = found
+
+
+class Checks:
+    """Looks at one thing of a row after the other, and tells all that is wrong with it at once."""
+
+    def __init__(self) -> None:
+        self.found: list[PortalError] = []
+
+    def ask(self, check: Callable[..., Answer], *arguments: Any, **named: Any) -> Answer | None:
+        """Return what `check` returns, or None if it refuses."""
+        try:
+            return check(*arguments, **named)
+        except PortalError as error:
+            self.found.append(error)
+            return None
+
+    def end(self) -> None:
+        """Raise Faults if anything was refused."""
+        if self.found:
+            raise Faults(self.found)
 
 
 def read_rows(content: bytes, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[tuple[int, Row]]:
@@ -76,7 +106,12 @@ def import_customers(rows: Iterable[tuple[int, Row]], *, ask: Iterable[Product] 
     addresses: dict[str, None] = {}
 
     def add(row: Row) -> bool:
-        address = people.normalize_email(row["email"])
+        checks = Checks()
+        address = checks.ask(people.normalize_email, row["email"])
+        checks.ask(clean_line, row["name"], "name", 120, required=False)
+        checks.ask(clean_line, row["organization"], "organization", 200, required=False)
+        checks.end()
+        assert address is not None, "no fault was found"
         addresses[address] = None
         known = people.find_person(address)
         if known is not None and not known.provisional:
@@ -103,8 +138,7 @@ def run(rows: Iterable[tuple[int, Row]], add: Callable[[Row], bool | None]) -> O
             with db.session.begin_nested():
                 added = add(row)
         except PortalError as error:
-            column = getattr(error, "field", None)
-            outcome.errors.append(f"Row {line}, {_COLUMNS.get(column, column)}: {error}" if column else f"Row {line}: {error}")
+            outcome.errors.extend(_line(line, fault) for fault in (error.found if isinstance(error, Faults) else [error]))
         else:
             outcome.added += added is True
             outcome.unchanged += added is False
@@ -113,3 +147,8 @@ def run(rows: Iterable[tuple[int, Row]], add: Callable[[Row], bool | None]) -> O
         rest = len(outcome.errors) - len(shown)
         raise Invalid("\n".join(["Nothing was imported.", *shown, *([f"And {rest} more."] if rest else [])]))
     return outcome
+
+
+def _line(number: int, fault: PortalError) -> str:
+    column = getattr(fault, "field", None)
+    return f"Row {number}, {_COLUMNS.get(column, column)}: {fault}" if column else f"Row {number}: {fault}"

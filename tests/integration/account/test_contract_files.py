@@ -138,6 +138,26 @@ def test_each_error_is_named_by_row_and_column(cast: Cast) -> None:
     ]  # fmt: skip
 
 
+def test_all_that_is_wrong_with_a_row_is_told_at_once_by_column(cast: Cast) -> None:
+    said = refused(
+        f"a/b,,nothing,soon,0001-01-01,Mars,{'x' * 121},nobody,Anton,{cast.anton},x,dollars,{'x' * 81},Atlantis,on",
+        f"NW-7001,Example Garden,macro-studio,2026-11-01,2026-10-01,,Gwen,{cast.alice},,,x,,,Atlantis,",
+        "NW-7002,Example Garden,macro-studio,2026-11-01,,,Gwen,gwen@garden.example.org,Gus,gwen@garden.example.org,,,,,",
+        "NW-7003,Example Garden,macro-studio,2026-11-01,,,,,,,,,,,",
+        "NW-7003,Example Meadow,form-filler,2027-11-01,,,,,,,x,,,,",
+        f"{cast.contract},Example Garden,macro-studio,soon,,,,,,,x,,,,",
+        header=f"{WIDE},state",
+    )
+    assert [line.partition(":")[0].removeprefix("Row ") for line in said] == [
+        "2, product", "2, starts_on", "2, ends_on", "2, price", "2, currency", "2, order_reference", "2, state", "2, number",
+        "2, organization", "2, time_zone", "2, region", "2, contact1_name", "2, contact1_email", "2, contact2_email",
+        "3, ends_on", "3, price", "3, region", "3, contact1_email",
+        "4, contact2_email",
+        "6, price", "6, organization", "6, product",
+        "7, starts_on", "7, price", "7",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("header", [f"{HEADER},number", f"{HEADER},discount", HEADER.replace("number,", "")])
 def test_a_file_with_other_columns_is_refused(cast: Cast, header: str) -> None:
     with pytest.raises(Invalid, match="must name the columns"):
