@@ -21,7 +21,7 @@ from portal.database import db
 from portal.notices import outbox
 from portal.notices.kinds import Due, Kind, register
 from portal.notices.models import Notice
-from portal.web.formatting import local_date, long_date
+from portal.web.formatting import long_date
 
 # So many days before the last one; the last is the day itself.
 STEPS = (90, 60, 30, 7, 0)
@@ -202,7 +202,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "lost": lost,
         "shop": outlook.shop,
         "asked_by": asked.asked_by.label if asked else None,
-        "asked_on": long_date(local_date(asked.asked_at, current_settings().default_time_zone)) if asked else None,
+        "asked_on": long_date(civil_date(asked.asked_at, current_settings().default_time_zone)) if asked else None,
         "contacts": [
             f"{contact.user.name} <{contact.user.email}>" if contact.user.name else contact.user.email for contact in _seats(contract)
         ],

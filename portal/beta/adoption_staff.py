@@ -17,7 +17,7 @@ from portal.errors import Conflict, NotFound
 from portal.releases.catalog import VISIBLE, find_release
 from portal.releases.models import Release
 from portal.text import defuse
-from portal.web.formatting import count, local_date, long_date
+from portal.web.formatting import count, long_date
 from portal.web.guards import guarded_by, holds_role, protect, staff
 
 blueprint = Blueprint("adoption_staff", __name__, url_prefix="/staff/releases/<product>/<version>/adoption")
@@ -106,15 +106,15 @@ def _published(product: str, version: str) -> Release:
 def _plot(release: Release, adoption: Adoption) -> Markup | None:
     """How many people and organisations had downloaded it by each day; None before the first one."""
     zone = current_settings().default_time_zone
-    people = [local_date(instant, zone) for instant in adoption.first_downloads()]
+    people = [clock.civil_date(instant, zone) for instant in adoption.first_downloads()]
     if not people or release.published_at is None:
         return None
     firsts = [
-        min(local_date(one.started_at, zone) for tester in group.testers for one in tester.downloads)
+        min(clock.civil_date(one.started_at, zone) for tester in group.testers for one in tester.downloads)
         for group in adoption.groups
         if group.organization_id and group.tried
     ]
-    first, last = min(local_date(release.published_at, zone), *people), local_date(clock.now(), zone)
+    first, last = min(clock.civil_date(release.published_at, zone), *people), clock.civil_date(clock.now(), zone)
     reached = f"{count(len(people), 'person', 'people')} in {count(len(firsts), 'organisation')}"
     title = f"Since {long_date(first)}: {reached} downloaded it by {long_date(last)}."
     return plots.growth(first, last, {"People": people, "Organisations": firsts}, title)

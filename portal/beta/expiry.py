@@ -22,7 +22,7 @@ from portal.notices.progress import find_by_key
 from portal.releases.catalog import newest_running
 from portal.releases.drafts import lock_release
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
-from portal.web.formatting import kind_version, local_date, long_date
+from portal.web.formatting import kind_version, long_date
 
 EXPIRING = "beta_expiring"
 # How many days before its last day a beta's testers are warned, by the calendar of the portal's zone.
@@ -93,7 +93,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     """Return what the templates of a warning need: the beta, its last day, and the newest version to move to."""
     release = _release_of(notice)
     assert release.expires_on is not None, "a beta is warned of because it has a last day"
-    newer = newest_running(release, local_date(notice.created_at, current_settings().default_time_zone))
+    newer = newest_running(release, civil_date(notice.created_at, current_settings().default_time_zone))
     return {
         "version": release.version,
         "version_text": kind_version(release.version),
@@ -106,7 +106,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
 
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
-    register(Kind(EXPIRING, label="Beta about to expire", check=check, shared=describe, staff_path=_staff_path))
+    register(Kind(EXPIRING, label="Beta about to expire", check=check, shared=describe, to_many=True, staff_path=_staff_path))
 
 
 def _holders(release: Release, now: datetime) -> outbox.Audience:

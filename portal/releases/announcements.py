@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from portal import audit
 from portal.account.entitlements import Benefit, entitled
 from portal.account.models import User
+from portal.clock import civil_date
 from portal.config import current_settings
 from portal.database import db, one_of
 from portal.notices import outbox, rendering
@@ -21,7 +22,7 @@ from portal.releases.drafts import previous_version
 from portal.releases.lineage import betas_run
 from portal.releases.models import Build, Channel, Download, Release, ReleaseState
 from portal.releases.ways_out import way_out
-from portal.web.formatting import file_size, kind_version, local_date, long_date
+from portal.web.formatting import file_size, kind_version, long_date
 
 PUBLISHED = "release"
 WITHDRAWN = "release_withdrawn"
@@ -124,7 +125,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
     settings = current_settings()
     is_beta = release.channel is Channel.BETA
     published_at = release.published_at or notice.created_at
-    safe = way_out(release, local_date(notice.created_at, settings.default_time_zone))
+    safe = way_out(release, civil_date(notice.created_at, settings.default_time_zone))
     builds = [
         {"filename": build.filename, "about": build.about, "size": file_size(build.size), "sha256": build.sha256}
         for build in (*release.programs, *release.companions)
@@ -135,7 +136,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
         "version_text": kind_version(release.version),
         "is_beta": is_beta,
         "kind_text": "Beta" if is_beta else f"{release.kind.value.capitalize()} release",
-        "published_on": long_date(local_date(published_at, settings.default_time_zone)),
+        "published_on": long_date(civil_date(published_at, settings.default_time_zone)),
         "expires_on": long_date(release.expires_on) if release.expires_on else None,
         "summary": release.summary,
         "notes": release.notes,
@@ -171,8 +172,8 @@ def for_one_reader(notice: Notice, deliveries: Sequence[Due], now: datetime) -> 
 
 def register_kinds() -> None:
     """Make this module's kinds of notices known."""
-    register(Kind(PUBLISHED, check=check_release, shared=describe, slots=for_one_reader, staff_path=_staff_path))
-    register(Kind(WITHDRAWN, shared=describe, staff_path=_staff_path))
+    register(Kind(PUBLISHED, check=check_release, shared=describe, slots=for_one_reader, to_many=True, staff_path=_staff_path))
+    register(Kind(WITHDRAWN, shared=describe, to_many=True, staff_path=_staff_path))
 
 
 def _staff_path(notice: Notice) -> str | None:

@@ -25,19 +25,19 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     def show_date(value: date | datetime) -> Markup:
         if isinstance(value, datetime):
-            return _time(formatting.machine_time(value), formatting.long_date(formatting.local_date(value, zone())))
+            return _time(formatting.machine_time(value), formatting.long_date(clock.civil_date(value, zone())))
         return _time(value.isoformat(), formatting.long_date(value))
 
     def show_datetime(value: datetime) -> Markup:
-        day = formatting.long_date(formatting.local_date(value, zone()))
+        day = formatting.long_date(clock.civil_date(value, zone()))
         return _time(formatting.machine_time(value), f"{day}, {formatting.clock_time(value, zone())}")
 
     def show_time(value: datetime) -> Markup:
         return _time(formatting.machine_time(value), formatting.clock_time(value, zone()))
 
     def show_days(value: date | datetime) -> str:
-        today = formatting.local_date(clock.now(), zone())
-        day = formatting.local_date(value, zone()) if isinstance(value, datetime) else value
+        today = clock.civil_date(clock.now(), zone())
+        day = clock.civil_date(value, zone()) if isinstance(value, datetime) else value
         return formatting.days_phrase((day - today).days)
 
     app.jinja_env.filters.update(

@@ -1,9 +1,11 @@
-"""How dates, sizes and versions are written (design/README, "Dates, times, numbers"). Pages and mails share these."""
+"""How dates, sizes and versions are written. Pages and mails share these."""
 
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from packaging.version import InvalidVersion, Version
+
+from portal.clock import civil_date
 
 NBSP = "\u00a0"
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
@@ -22,11 +24,7 @@ def clock_time(instant: datetime, zone: str) -> str:
 
 def exact_time(instant: datetime, zone: str) -> str:
     """24 November 2026, 18:30 (Europe/Berlin): for mails, whose reader cannot be asked for a zone."""
-    return f"{long_date(local_date(instant, zone))}, {clock_time(instant, zone)} ({zone})"
-
-
-def local_date(instant: datetime, zone: str) -> date:
-    return instant.astimezone(ZoneInfo(zone)).date()
+    return f"{long_date(civil_date(instant, zone))}, {clock_time(instant, zone)} ({zone})"
 
 
 def machine_time(instant: datetime) -> str:
