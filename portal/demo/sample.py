@@ -43,7 +43,7 @@ from portal.feedback.models import CallChannel, Item, ItemKind, Severity, Status
 from portal.notices import announcements
 from portal.products.catalog import create_product
 from portal.products.models import Product
-from portal.releases import builds, drafts, publishing
+from portal.releases import builds, drafts, publishing, scheduling
 from portal.releases.models import Channel, Release
 from portal.storage import store
 
@@ -189,8 +189,9 @@ class Vendor:
         return contract
 
     def _publish(self, product: Product, releases: tuple[SampleRelease, ...]) -> None:
+        published: dict[str, Release] = {}
         for sample in sorted(releases, key=lambda release: -release.days_ago):
-            when = self.ago(sample.days_ago)
+            when = self.ago(max(sample.days_ago, 0))
             beta = sample.expires_in is not None
             release = drafts.create_release(
                 product, sample.version, Channel.BETA if beta else Channel.STABLE, summary=sample.summary, notes=sample.notes,
@@ -201,7 +202,18 @@ class Vendor:
             self._build(product, release, "x64", "Windows 64-bit", when)
             if beta:
                 self._build(product, release, "arm64", "Windows on Arm", when)
-            publishing.publish_release(release.id, actor=self.people["publisher"], now=when)
+            if sample.days_ago < 0:
+                scheduling.schedule(release.id, self.ago(sample.days_ago), actor=self.people["publisher"], now=when)
+            else:
+                published[sample.version] = publishing.publish_release(release.id, actor=self.people["publisher"], now=when)
+        for sample in releases:
+            if sample.withdrawn:
+                self._withdraw(published[sample.version], sample.withdrawn, published[sample.safe])
+
+    def _withdraw(self, release: Release, reason: str, safe: Release) -> None:
+        assert safe.published_at is not None
+        when = safe.published_at + timedelta(days=2)
+        publishing.withdraw(release.id, reason, safe_release_id=safe.id, actor=self.people["publisher"], now=when)
 
     def _build(self, product: Product, release: Release, architecture: str, platform: str, when: datetime) -> None:
         """Make a real archive on the spot; its bulk is random, so that it is as large as it says."""

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SampleRelease:
-    """A release, published `days_ago`. `expires_in` counts days from now, for betas."""
+    """A release, published `days_ago`; where that is negative, scheduled for then. `expires_in` counts days from now, for betas.
+
+    `withdrawn` is why it was, two days after the version `safe` to move to was published.
+    """
 
     version: str
     days_ago: int
@@ -14,6 +17,8 @@ class SampleRelease:
     what_to_test: str = ""
     known_issues: str = ""
     expires_in: int | None = None
+    withdrawn: str = ""
+    safe: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,11 @@ MACRO_STUDIO = (
 )  # fmt: skip
 
 FORM_FILLER = (
-    SampleRelease("7.4.0", 330, "Forms from PDF files.", "* **New.** Fill in forms in PDF files.\n* **Fixed.** Dates before 1970."),
+    SampleRelease(
+        "7.4.0", 330, "Forms from PDF files.", "* **New.** Fill in forms in PDF files.\n* **Fixed.** Dates before 1970.",
+        withdrawn="It leaves radio buttons in PDF files without a value, so forms may have been sent incomplete. Look through those you "
+        "filled in with it.", safe="7.4.1",
+    ),
     SampleRelease(
         "7.4.1", 280, "Corrections to lists and buttons.",
         "* **Fixed.** Radio buttons without a value.\n* **Fixed.** Very long drop-down lists.",
@@ -124,6 +133,10 @@ FORM_FILLER = (
     SampleRelease(
         "8.0.0", 60, "Profiles for teams.",
         "* **New.** Profiles can be shared within a team.\n* **Changed.** Profiles are encrypted with the system's key store.",
+    ),
+    SampleRelease(
+        "8.0.1", -5, "Corrections to shared profiles.",
+        "* **Fixed.** A profile that two people changed at once kept only the first change.\n* **Fixed.** Postal codes with a space.",
     ),
     SampleRelease(
         "8.1b1", 6, "Address look-up, and profiles that sync.",

@@ -146,6 +146,15 @@ def test_the_mails_of_the_first_start_all_arrive(running: Started) -> None:
     assert all(path.read_bytes().startswith(b"Message-ID:") or b"\nMessage-ID:" in path.read_bytes() for path in caught)
 
 
+def test_there_is_a_release_of_each_state_to_look_at(running: Started) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "portal", "release", "list", "--json"],
+        env={**PLAIN, "DATA_DIR": str(running.data_dir)}, capture_output=True, check=True,
+    )  # fmt: skip
+    found = {(release["channel"], release["state"]) for release in json.loads(listed.stdout)}
+    assert found == {("stable", "published"), ("stable", "scheduled"), ("stable", "withdrawn"), ("beta", "published")}
+
+
 def test_links_in_a_caught_mail_open_beside_it(running: Started, page: Page) -> None:
     wait_until(lambda: any(b"15.3b2: " in path.read_bytes() for path in (running.data_dir / "mail").glob("*.eml")), "no mail of the beta")
     page.goto(running.said["mailbox_url"])
