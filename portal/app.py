@@ -145,13 +145,12 @@ BLUEPRINTS = (
 )
 
 NAVIGATION = (
-    frame.Entry("Home", "home.index", 10),
-    frame.Entry("Beta", "beta.index", 20),
-    frame.Entry("Releases", "releases.index", 30),
+    frame.Entry("Home", "home.index"),
+    frame.Entry("Beta", "beta.index"),
+    frame.Entry("Releases", "releases.index"),
     frame.Entry(
         "Feedback",
         "feedback.index",
-        40,
         also=(
             feedback_writing.blueprint.name,
             feedback_edits.blueprint.name,
@@ -160,21 +159,19 @@ NAVIGATION = (
             feedback_loop.blueprint.name,
         ),
     ),
-    frame.Entry("Contract", "contracts.index", 50),
-    frame.Entry("Home", "home_staff.index", 10, staff=True),
+    frame.Entry("Contract", "contracts.index"),
+    frame.Entry("Home", "home_staff.index", staff=True),
     frame.Entry(
         "Releases",
         "releases_staff.index",
-        20,
         staff=True,
         shown=guards.holds_role("publisher"),
         also=(adoption_staff.blueprint.name, schedule_staff.blueprint.name),
     ),
-    frame.Entry("Beta terms", "beta_staff.index", 25, staff=True, shown=guards.holds_role("publisher")),
+    frame.Entry("Beta terms", "beta_staff.index", staff=True, shown=guards.holds_role("publisher")),
     frame.Entry(
         "Feedback",
         "feedback_staff.index",
-        30,
         staff=True,
         shown=guards.holds_role("product"),
         also=(
@@ -187,30 +184,28 @@ NAVIGATION = (
     frame.Entry(
         "Contracts",
         "contracts_staff.index",
-        40,
         staff=True,
         shown=guards.holds_role("accounts", "support"),
         also=(contract_files_staff.blueprint.name,),
     ),
-    frame.Entry("Customers", "customers_staff.index", 50, staff=True, shown=guards.holds_role("accounts", "support")),
+    frame.Entry("Customers", "customers_staff.index", staff=True, shown=guards.holds_role("accounts", "support")),
     frame.Entry(
         "Notices",
         "notices_staff.index",
-        60,
         staff=True,
         shown=guards.holds_role("publisher"),
         also=(announcement_staff.blueprint.name, suppression_staff.blueprint.name),
     ),
-    frame.Entry("Products", "products_staff.index", 70, staff=True, shown=guards.holds_role("admin")),
+    frame.Entry("Products", "products_staff.index", staff=True, shown=guards.holds_role("admin")),
 )
 ACCOUNT_MENU = (
-    frame.Entry("Notices", "notices.preferences", 10),
-    frame.Entry("Profile and time zone", "account.profile", 20),
-    frame.Entry("Password and sessions", "account.security", 30),
-    frame.Entry("Your data", "privacy.index", 50),
-    frame.Entry("Staff tokens", "tokens_staff.index_tokens", 40, shown=guards.holds_role(*guards.STAFF_ROLES)),
-    frame.Entry("Team and roles", "team_staff.index", 60, shown=guards.holds_role("admin")),
-    frame.Entry("Audit log", "audit_staff.index", 70, shown=guards.holds_role("admin")),
+    frame.Entry("Notices", "notices.preferences"),
+    frame.Entry("Profile and time zone", "account.profile"),
+    frame.Entry("Password and sessions", "account.security"),
+    frame.Entry("Your data", "privacy.index"),
+    frame.Entry("Staff tokens", "tokens_staff.index_tokens", shown=guards.holds_role(*guards.STAFF_ROLES)),
+    frame.Entry("Team and roles", "team_staff.index", shown=guards.holds_role("admin")),
+    frame.Entry("Audit log", "audit_staff.index", shown=guards.holds_role("admin")),
 )
 
 

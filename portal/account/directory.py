@@ -70,11 +70,6 @@ class Wanted:
     ending_in: int | None = None
     asked: bool = False
 
-    @property
-    def is_narrow(self) -> bool:
-        """Whether anything is left out."""
-        return self != Wanted()
-
 
 # The day a contract's last term ends; it has one from the moment it is made.
 _last_day = sa.select(sa.func.max(Term.ends_on)).where(Term.contract_id == Contract.id).correlate(Contract).scalar_subquery()

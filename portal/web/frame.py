@@ -12,11 +12,10 @@ from portal.web.urls import url_for
 
 @dataclass(frozen=True)
 class Entry:
-    """A place in the navigation. Features register theirs; `shown` says for whom, `also` names other blueprints that belong to it."""
+    """A place in the navigation. `shown` says for whom it is there, `also` names other blueprints that belong to it."""
 
     label: str
     endpoint: str
-    order: int
     staff: bool = False
     shown: Callable[[], bool] = lambda: True
     also: tuple[str, ...] = ()
@@ -51,8 +50,7 @@ def without_links() -> None:
 
 
 def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account_entries: tuple[Entry, ...]) -> None:
-    """Give every template a `frame`, with the `entries` that the reader may follow."""
-    ordered = sorted(entries, key=lambda entry: entry.order)
+    """Give every template a `frame`, with the `entries` that the reader may follow, in the order they are given."""
 
     @app.context_processor
     def add_frame() -> dict[str, Frame]:
@@ -75,7 +73,7 @@ def init_app(app: Flask, settings: Settings, entries: tuple[Entry, ...], account
             frame.account_email = person.email
         if signed_in and not g.get("portal_without_links"):
             frame.account_links = [Link(entry.label, url_for(entry.endpoint)) for entry in account_entries if entry.shown()]
-            frame.nav = [_link(entry) for entry in ordered if entry.staff == staff and entry.shown()]
+            frame.nav = [_link(entry) for entry in entries if entry.staff == staff and entry.shown()]
         return {"frame": frame}
 
 
