@@ -132,7 +132,7 @@ def describe(notice: Notice) -> Mapping[str, Any]:
 
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
-    register(Kind(NUDGE, label="Reminder of a beta", check=check, shared=describe, staff_path=_staff_path))
+    register(Kind(NUDGE, label="Reminder of a beta", check=check, shared=describe, to_many=True, staff_path=_staff_path))
 
 
 def _circle(release: Release, organization_ids: Sequence[int], now: datetime) -> Circle:

@@ -293,4 +293,4 @@ def _staff_path(notice: Notice) -> str:
 
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
-    register(Kind(UPDATE, label="News of feedback", check=check, personal=personal, staff_path=_staff_path))
+    register(Kind(UPDATE, label="News of feedback", check=check, personal=personal, to_many=True, staff_path=_staff_path))

@@ -161,4 +161,6 @@ def _staff_path(notice: Notice) -> str:
 
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
-    register(Kind(VERDICT, label="Does a beta solve it?", check=check, shared=shared, personal=personal, staff_path=_staff_path))
+    register(
+        Kind(VERDICT, label="Does a beta solve it?", check=check, shared=shared, personal=personal, to_many=True, staff_path=_staff_path)
+    )

@@ -159,4 +159,4 @@ def check(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[i
 
 def register_kinds() -> None:
     """Make this module's kind of notice known."""
-    register(Kind(DIGEST, label="Week of feedback", check=check, staff_path=lambda _: "/staff/feedback/reports/"))
+    register(Kind(DIGEST, label="Week of feedback", check=check, to_many=True, staff_path=lambda _: "/staff/feedback/reports/"))

@@ -9,7 +9,7 @@ from datetime import datetime
 from portal import audit
 from portal.audit import Actor
 from portal.errors import Conflict
-from portal.notices import control, progress
+from portal.notices import control, people, progress
 from portal.notices.models import Notice
 from portal.notices.selection import EVERYBODY, Selection
 
@@ -38,14 +38,24 @@ def cancel(notice_id: int, *, actor: Actor | None, now: datetime) -> int:
     return _do("notice.stopped", notice, actor, now, lambda: control.cancel(notice_id, now=now))
 
 
-def retry(notice_id: int, *, actor: Actor | None, now: datetime, among: Selection = EVERYBODY) -> int:
-    """Try a notice's failed and deferred mails again now, those that `among` names. Returns how many. Raises NotFound, Conflict."""
+def retry(notice_id: int, *, actor: Actor | None, now: datetime, among: Selection = EVERYBODY) -> str:
+    """Try a notice's failed and deferred mails again now, those that `among` names. Returns what becomes of how many, in words.
+
+    Raises NotFound, Conflict.
+    """
     notice = progress.find(notice_id)
     if notice.cancelled_at is not None:
         raise Conflict(f"Notice {notice_id} was stopped, so nothing of it is tried again.")
     named = {"state": among.state, "domain": among.domain, "search": among.search}
     details = {name: str(value) for name, value in named.items() if value}
-    return _do("notice.retried", notice, actor, now, lambda: control.retry(notice_id, now=now, among=among), **details)
+    suppressed = people.count_suppressed(notice_id, among)
+    count = _do("notice.retried", notice, actor, now, lambda: control.retry(notice_id, now=now, among=among), **details)
+    if not count:
+        return "Nothing is left to try again."
+    when = "now" if notice.paused_at is None else "once the notice is resumed"
+    tried = f"{count - suppressed:,} will be tried again {when}." if count > suppressed else ""
+    skipped = f"{suppressed:,} will be skipped: no mail goes to a suppressed address." if suppressed else ""
+    return f"{tried} {skipped}".strip()
 
 
 def _unfinished(notice_id: int, act: str) -> Notice:

@@ -296,7 +296,7 @@ def _staff_path(notice: Notice) -> str | None:
 
 def register_kinds() -> None:
     """Make this module's kind of notices known."""
-    register(Kind(KIND, label="Announcement", check=_check, shared=_describe, staff_path=_staff_path))
+    register(Kind(KIND, label="Announcement", check=_check, shared=_describe, to_many=True, staff_path=_staff_path))
 
 
 def _record(action: str, announcement: Announcement, *, actor: audit.Actor | None, now: datetime, **details: Any) -> None:

@@ -40,7 +40,7 @@ def check(notice_id: int, lease_id: int, people: Sequence[Due], now: datetime) -
     refused: dict[int, str] = {}
     if kind is not None and not is_test:
         refused.update(kind.check(notice, people, now))
-    refused.update(_obstacles(notice, lease_id, ask_suppressed=kind is None or not kind.reaches_suppressed))
+    refused.update(_obstacles(notice, lease_id, ask_suppressed=not kinds.reaches_suppressed(notice.kind)))
     held = {one.id for one in people}
     return Verdict(refused={delivery_id: reason for delivery_id, reason in refused.items() if delivery_id in held})
 

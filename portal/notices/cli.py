@@ -120,7 +120,9 @@ def _remarks(notice: Notice, reached: Progress, table: people.DomainTable) -> li
     if reached.skipped:
         lines.append("Skipped: " + ", ".join(f"{count} {reason}" for reason, count in reached.skipped.items()))
     if reached.retryable and notice.cancelled_at is None:
-        lines.append(f"`portal notices retry {notice.id}` tries {reached.retryable} again.")
+        suppressed = people.count_suppressed(notice.id)
+        but = f", but {suppressed} will be skipped: no mail goes to a suppressed address" if suppressed else ""
+        lines.append(f"`portal notices retry {notice.id}` tries {reached.retryable} again{but}.")
     for line in table.lines:
         if not line.has_trouble:
             continue
@@ -176,12 +178,8 @@ def retry(notice_id: int, state: str | None, domain: str) -> None:
     """Try again what failed or waits of a notice. Final refusals of mail servers are left alone, unless --state names them."""
     among = Selection(DeliveryState(state) if state else None, domain.strip().lower())
     with transaction():
-        count = acts.retry(notice_id, actor=None, now=clock.now(), among=among)
-        paused = progress.find(notice_id).paused_at is not None
-    if not count:
-        click.echo("Nothing is left to try again.")
-    else:
-        click.echo(f"{count} will be tried again {'once the notice is resumed' if paused else 'now'}.")
+        said = acts.retry(notice_id, actor=None, now=clock.now(), among=among)
+    click.echo(said)
 
 
 @notices.command("pause")

@@ -61,7 +61,8 @@ class Kind:
     `check` runs in addition to the outbox's own (cancelled, switched off, suppressed); mail that `reaches_suppressed` addresses
     is what such an address is confirmed with. In a preview, notice and delivery have id 0 and stand in no database: `slots` and
     `personal` must give harmless stand-ins then, never a link that works. `label` is what staff read; by default the name
-    with spaces. `staff_path` leads them from the notice to what it is about, where a test can be sent and the text be changed.
+    with spaces. A kind that is `to_many` tells an audience of one thing; all others are single mails, to one person or a few, and
+    lists keep the two apart. `staff_path` leads them from the notice to what it is about, where a test can be sent and the text be changed.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Kind:
     slots: Slots = no_slots
     personal: Personal | None = None
     reaches_suppressed: bool = False
+    to_many: bool = False
     staff_path: StaffPath = no_page
 
 
@@ -89,6 +91,16 @@ def find(name: str) -> Kind:
 
 def is_known(name: str) -> bool:
     return name in _kinds
+
+
+def reaches_suppressed(name: str) -> bool:
+    """Whether mail of a kind goes to suppressed addresses, too. Not that of a kind that is no longer registered."""
+    return name in _kinds and _kinds[name].reaches_suppressed
+
+
+def to_many() -> list[str]:
+    """Return the names of the kinds that tell an audience of one thing."""
+    return [kind.name for kind in _kinds.values() if kind.to_many]
 
 
 def in_words(name: str) -> str:

@@ -10,8 +10,10 @@ from sqlalchemy.orm import joinedload
 
 from portal.database import db
 from portal.errors import NotFound
-from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, DomainPause
+from portal.notices import kinds
+from portal.notices.models import OPEN_STATES, Delivery, DeliveryState, DomainPause, Notice, Suppression
 from portal.notices.selection import EVERYBODY, Selection
+from portal.notices.subscriptions import users
 
 PAGE = 50
 DOMAINS_SHOWN = 20
@@ -24,13 +26,15 @@ class RecipientPage:
     """Some people of a notice.
 
     `counts` says how many of them are in each state, whatever state is selected; `retryable` how many a retry of the selection
-    takes up. `after` is where this page begins, `next_after` where the next one does, None at the end.
+    takes up, and `suppressed` how many of those are skipped all the same. `after` is where this page begins, `next_after` where
+    the next one does, None at the end.
     """
 
     deliveries: Sequence[Delivery] = field(default_factory=list)
     selection: Selection = EVERYBODY
     counts: Mapping[DeliveryState, int] = field(default_factory=dict)
     retryable: int = 0
+    suppressed: int = 0
     after: int = 0
     next_after: int | None = None
 
@@ -90,11 +94,13 @@ def recipients(notice_id: int, selection: Selection = EVERYBODY, after_id: int =
     rows = list(
         db.session.scalars(sa.select(Delivery).where(Delivery.id.in_(sa.select(found.c.id))).order_by(Delivery.id).limit(limit + 1))
     )
+    retryable = count_retryable(notice_id, selection)
     return RecipientPage(
         rows[:limit],
         selection,
         _counts(notice_id, selection),
-        count_retryable(notice_id, selection),
+        retryable,
+        count_suppressed(notice_id, selection) if retryable else 0,
         after_id,
         rows[limit - 1].id if len(rows) > limit else None,
     )
@@ -111,6 +117,17 @@ def _counts(notice_id: int, selection: Selection) -> dict[DeliveryState, int]:
 def count_retryable(notice_id: int, selection: Selection = EVERYBODY) -> int:
     """Return how many deliveries `control.retry` would take up."""
     return db.session.scalar(sa.select(sa.func.count()).where(Delivery.notice_id == notice_id, selection.retryable())) or 0
+
+
+def count_suppressed(notice_id: int, selection: Selection = EVERYBODY) -> int:
+    """Return how many of what `control.retry` would take up is skipped at the second of sending: no mail goes to the address that
+    the person has now."""
+    notice = db.session.execute(sa.select(Notice.kind).where(Notice.id == notice_id)).one_or_none()
+    if notice is None or kinds.reaches_suppressed(notice.kind):
+        return 0
+    there = users.c.id == Delivery.user_id
+    met = sa.select(sa.func.count()).select_from(Delivery).join(users, there).join(Suppression, Suppression.address == users.c.email)
+    return db.session.scalar(met.where(Delivery.notice_id == notice_id, selection.retryable())) or 0
 
 
 def find_delivery(notice_id: int, delivery_id: int) -> Delivery:

@@ -27,8 +27,10 @@ _WITHOUT_MAIL = defer(Notice.compiled)
 
 
 class Show(enum.StrEnum):
-    """Which notices a list shows."""
+    """Which notices a list shows: those to many or the single mails, or those of either that are in some situation."""
 
+    MANY = "many"
+    SINGLE = "single"
     RUNNING = "running"
     PAUSED = "paused"
     TROUBLE = "trouble"
@@ -284,6 +286,11 @@ def latest(*, before_id: int | None = None, limit: int = PAGE, show: Show | None
 def _shown(show: Show | None) -> sa.ColumnElement[bool]:
     if show is None:
         return sa.true()
+    if show in {Show.MANY, Show.SINGLE}:
+        # A test of what goes to many is a single mail.
+        is_test = sa.func.coalesce(Notice.context["test"].as_boolean(), sa.false())
+        to_many = sa.and_(Notice.kind.in_(kinds.to_many()), sa.not_(is_test))
+        return to_many if show is Show.MANY else sa.not_(to_many)
     if show is Show.TROUBLE:
         lost = _has(DeliveryState.BOUNCED, DeliveryState.FAILED, DeliveryState.DEFERRED)
         return sa.or_(lost, sa.and_(Notice.pause_reason.is_not(None), Notice.cancelled_at.is_(None)))

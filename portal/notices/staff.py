@@ -27,7 +27,7 @@ ADDRESS_LENGTH = 254
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    """List the notices, newest first: all, or those in one situation."""
+    """List the notices, newest first: those to many unless another filter is chosen."""
     before, show = _key("before"), _show()
     listed = progress.latest(before_id=before, limit=progress.PAGE + 1, show=show)
     older = listed[progress.PAGE - 1].notice.id if len(listed) > progress.PAGE else None
@@ -112,13 +112,11 @@ def retry(notice_id: int) -> ResponseReturnValue:
     among = _selection()
     try:
         with transaction():
-            notice = _find(notice_id)
-            count = acts.retry(notice.id, actor=current_user, now=clock.now(), among=among)
+            said = acts.retry(_find(notice_id).id, actor=current_user, now=clock.now(), among=among)
     except Conflict as error:
         flash(str(error), "error")
     else:
-        when = "now" if notice.paused_at is None else "once the notice is resumed"
-        flash(f"{count:,} will be tried again {when}." if count else "Nothing is left to try again.", "success" if count else "info")
+        flash(said, "success")
     return redirect(_page_of(notice_id, domain=among.domain or None, q=among.search or None), 303)
 
 
@@ -249,8 +247,8 @@ def _text(name: str) -> str:
     return request.values.get(name, "").replace("\0", "").strip()[:ADDRESS_LENGTH]
 
 
-def _show() -> Show | None:
+def _show() -> Show:
     try:
         return Show(request.args.get("show", ""))
     except ValueError:
-        return None
+        return Show.MANY

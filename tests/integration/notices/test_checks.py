@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from portal.account.models import User
 from portal.account.people import change_address
 from portal.database import db, transaction
-from portal.notices import control, kinds, outbox, progress, subscriptions, suppression
+from portal.notices import acts, control, kinds, outbox, people, progress, subscriptions, suppression
 from portal.notices.delivery import deliver_due
 from portal.notices.models import DeliveryState, Topic
+from portal.notices.selection import Selection
 from tests.cast import Cast
 from tests.conftest import NOW
 from tests.integration.notices.conftest import KIND, Enqueue, delivery_to, notice
@@ -206,6 +207,27 @@ def test_retrying_tries_what_failed_and_leaves_final_refusals_alone(cast: Cast, 
     assert delivery_to(notice_id, cast.alice).state is DeliveryState.BOUNCED
     assert sorted(mail_server.recipients()) == [cast.bob, cast.carol, cast.dave]
     assert progress.progress(notice_id).summary == "Of 4: 3 sent, 1 bounced"
+
+
+def test_what_is_retried_at_a_suppressed_address_is_skipped_with_the_reason_and_told_before(
+    cast: Cast, enqueue: Enqueue, mail_server: MailServer
+) -> None:
+    mail_server.answers = {cast.alice: "550 5.1.1 no such user", cast.bob: "550 5.7.1 blocked", cast.erin: "550 5.1.1 no such user"}
+    notice_id = enqueue(cast.alice, cast.bob, cast.erin)
+    deliver_due(now=lambda: NOW)
+    mail_server.answers.clear()
+    with transaction() as session:
+        change_address(session.get_one(User, user_id(cast.erin)), "erin@new.example.org")
+    bounced = Selection(DeliveryState.BOUNCED)
+    page = people.recipients(notice_id, bounced)
+    assert (page.retryable, page.suppressed) == (3, 1), "erin has another address by now"
+    with transaction():
+        said = acts.retry(notice_id, actor=None, now=NOW, among=bounced)
+    assert said == "2 will be tried again now. 1 will be skipped: no mail goes to a suppressed address."
+    deliver_due(now=lambda: NOW)
+    assert sorted(mail_server.recipients()) == [cast.bob, "erin@new.example.org"]
+    gone = delivery_to(notice_id, cast.alice)
+    assert (gone.state, gone.reason) == (DeliveryState.SKIPPED, "address suppressed")
 
 
 def test_what_is_retried_goes_to_the_address_a_person_has_by_now(cast: Cast, enqueue: Enqueue, mail_server: MailServer) -> None:

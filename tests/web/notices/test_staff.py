@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from portal.account.models import User
 from portal.database import db, transaction
 from portal.notices import people, progress
-from portal.notices.models import DeliveryState
+from portal.notices.models import DeliveryState, Notice
 from tests.cast import Cast
 from tests.conftest import NOW, csrf_token
 from tests.statements import statements
@@ -81,6 +81,24 @@ def test_the_list_says_what_was_sent_and_to_whom(sign_in: SignIn, enqueue: Enque
     assert page.count("Macro Studio 15.2.1") == 2
     assert cast.alice in page
     assert "2 people" in page
+
+
+def test_the_list_keeps_notices_to_many_apart_from_single_mails(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    client = sign_in(cast.paula)
+    assert "No notice yet." in client.get("/staff/notices/").text
+    assert "No single mail yet." in client.get("/staff/notices/?show=single").text
+    release, reset, test = enqueue(cast.alice), enqueue(cast.alice, kind="password_reset"), enqueue(cast.paula)
+    with app.app_context(), transaction() as session:
+        notice = session.get_one(Notice, test)
+        notice.context = {**notice.context, "test": True}
+
+    def listed(query: str) -> list[int]:
+        page = client.get(f"/staff/notices/{query}").text
+        return [one for one in (release, reset, test) if f"/staff/notices/{one}/" in page]
+
+    assert listed("") == listed("?show=many") == listed("?show=nonsense") == [release]
+    assert listed("?show=single") == [reset, test]
+    assert listed("?show=running") == [release, reset, test]
 
 
 def test_the_people_can_be_fetched_while_it_goes_out(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:

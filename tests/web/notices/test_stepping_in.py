@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from portal.account.models import User
 from portal.audit import AuditEvent
 from portal.database import db, transaction
-from portal.notices import control, progress
+from portal.notices import control, progress, suppression
 from portal.notices.models import Delivery, DeliveryState, DomainPause, Notice
 from portal.products.catalog import find_product
 from portal.releases import drafts
@@ -140,6 +140,23 @@ def test_the_button_retries_what_the_filter_shows_and_names_the_number(app: Flas
     assert states(app, notice_id) == {cast.alice: "failed", cast.bob: "queued", cast.carol: "failed", cast.erin: "sent"}
     nothing = client.post(f"{url}retry", data={"csrf_token": csrf_token(page), **form}, follow_redirects=True).text
     assert "Nothing is left to try again." in nothing
+
+
+def test_the_page_says_before_how_many_of_a_retry_will_be_skipped(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    for address in (cast.alice, cast.bob):
+        settle(app, address, DeliveryState.BOUNCED, "550 5.1.1 unknown")
+    client = sign_in(cast.paula)
+    url = f"/staff/notices/{notice_id}/?state=bounced"
+    assert "will be skipped" not in client.get(url).text
+    with app.app_context(), transaction():
+        suppression.add(cast.alice, "550 5.1.1 unknown", now=NOW)
+    page = client.get(url).text
+    assert "Retry 2" in page
+    assert "1 of 2 will be skipped" in page
+    form = {"csrf_token": csrf_token(page), "state": "bounced"}
+    answer = client.post(f"/staff/notices/{notice_id}/retry", data=form, follow_redirects=True).text
+    assert "1 will be tried again now. 1 will be skipped: no mail goes to a suppressed address." in answer
 
 
 def test_a_stopped_notice_is_not_tried_again(app: Flask, sign_in: SignIn, enqueue: Enqueue, cast: Cast) -> None:
