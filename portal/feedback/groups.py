@@ -40,12 +40,16 @@ def hold(item_id: int) -> int:
     """Return the item that stands for `item_id`, and keep it standing until the transaction ends. Raises NotFound.
 
     Whoever adds something that follows a merge (a vote) does it under this lock, so that a merge made at the same moment either
-    takes it along or sends it to the target. Only one row is held, so this waits for a merge, and never in a circle with it.
+    takes it along or sends it to the target. PostgreSQL locks also what turns out, after the wait, to be merged: that lock is given
+    back before another one is asked for. So only one row is held, and whoever merges or tells apart never waits in a circle with this.
     """
-    root = item_id
-    while not _stands(root) or (root != item_id and root_of(item_id) != root):
+    while True:
         root = root_of(item_id)
-    return root
+        attempt = db.session.begin_nested()
+        if _stands(root) and root_of(item_id) == root:
+            attempt.commit()
+            return root
+        attempt.rollback()
 
 
 def _stands(item_id: int) -> bool:

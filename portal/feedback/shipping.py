@@ -47,15 +47,18 @@ def live_links(release_id: int) -> list[Link]:
 def lock_items(item_ids: Sequence[int]) -> list[Item]:
     """Return the items that stand for these, each once and locked, in the order of their ids: so no two such locks wait in a circle.
 
-    Whether they still stand is asked again under the lock: somebody may have merged or told apart while it was waited for.
+    Whether they still stand is asked again under the lock: somebody may have merged or told apart while it was waited for. Then all
+    are let go before others are locked, which keeps that order.
     """
-    roots: set[int] = set()
-    locked: list[Item] = []
-    while roots != (now_roots := {root_of(item_id) for item_id in item_ids}):
-        roots = now_roots
+    while True:
+        roots = {root_of(item_id) for item_id in item_ids}
+        attempt = db.session.begin_nested()
         statement = sa.select(Item).where(Item.id.in_(roots)).order_by(Item.id).with_for_update(of=Item)
         locked = list(db.session.scalars(statement.execution_options(populate_existing=True)))
-    return locked
+        if {root_of(item_id) for item_id in item_ids} == roots:
+            attempt.commit()
+            return locked
+        attempt.rollback()
 
 
 def status_in(release: Release) -> Status:

@@ -1,15 +1,18 @@
 """What happens when several do it at once: no vote is lost, none counts twice, nothing is overwritten."""
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
 from portal.account import contacts, contracts
 from portal.database import db, transaction
 from portal.errors import Conflict
-from portal.feedback import behalf, cases, triage
+from portal.feedback import behalf, cases, groups, merging, shipping, triage
 from portal.feedback.models import CallChannel, Item, Status, StatusChange, Vote
 from tests.board import contract, events, merge, person, product, unmerge, vote, write
 from tests.cast import Cast
@@ -70,6 +73,38 @@ def test_merging_over_and_over_while_people_vote_loses_no_vote(app: Flask, cast:
     with app.app_context():
         assert live(item_id) | live(target) >= set(buyers.values())
         assert_tallies_hold(items)
+
+
+@pytest.mark.parametrize("hold", [groups.hold, lambda item_id: shipping.lock_items([item_id])[0].id])
+def test_whoever_waited_for_a_merge_holds_the_item_that_stands_and_no_other(app: Flask, cast: Cast, hold: Callable[[int], int]) -> None:
+    """Holding the merged one too, they and whoever tells the two apart would wait for each other."""
+    with app.app_context():
+        target, item_id = write(cast.carol, "New"), write(cast.alice, "Old")
+    merged = threading.Event()
+
+    def merge_slowly() -> None:
+        with transaction():
+            merging.merge(item_id, target, revisions=(1, 1), actor=person(cast.petra), now=NOW)
+            merged.set()
+            wait_for_somebody_to_wait()
+
+    def hold_merged() -> None:
+        merged.wait(10)
+        with transaction():
+            assert hold(item_id) == target
+            with db.engine.connect() as other:
+                free = sa.select(Item.id).where(Item.id == item_id).with_for_update(nowait=True)
+                assert other.scalar(free) == item_id
+
+    assert together(app, [merge_slowly, hold_merged]) == []
+
+
+def wait_for_somebody_to_wait() -> None:
+    """On SQLite whoever writes waits for the whole transaction, so there is nothing to see."""
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    until = time.monotonic() + 10
+    while db.engine.dialect.name == "postgresql" and not db.session.scalar(waiting) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def assert_tallies_hold(items: tuple[int, int]) -> None:
