@@ -73,7 +73,7 @@ class Counts:
 
 def _found(viewer: Viewer, wanted: Filter) -> search.Found | None:
     products = None if viewer.staff else [*viewer.contracts, *viewer.lapses]
-    return search.find(wanted.search, visible_to(viewer, few=True), products if wanted.product_id is None else [wanted.product_id])
+    return search.find(wanted.search, viewer, products if wanted.product_id is None else [wanted.product_id])
 
 
 def _conditions(viewer: Viewer, wanted: Filter, found: search.Found | None, *, with_status: bool) -> list[sa.ColumnElement[bool]]:

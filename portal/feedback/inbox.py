@@ -116,7 +116,7 @@ def waiting() -> Waiting:
 
 
 def _conditions(wanted: InboxFilter) -> list[sa.ColumnElement[bool]]:
-    conditions = [*_of_view(wanted), *search.matches(wanted.search, sa.true())]
+    conditions = [*_of_view(wanted), *search.matches(wanted.search)]
     for column, value in ((Item.product_id, wanted.product_id), (Item.status, wanted.status), (Item.kind, wanted.kind)):
         if value is not None:
             conditions.append(column == value)

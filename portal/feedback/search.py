@@ -102,11 +102,11 @@ class Found:
         return one_of(Item.id, self.ids)
 
 
-def find(search: str, visible: sa.ColumnElement[bool], product_ids: Collection[int] | None = None) -> Found | None:
+def find(search: str, viewer: Viewer | None, product_ids: Collection[int] | None = None) -> Found | None:
     """Look for items whose title or body holds each word of a search; None for an empty one, which asks for nothing.
 
-    A search without any letter or digit finds nothing. `visible` says of an Item whether its reader sees it. With `product_ids`,
-    only items of these products are looked for.
+    A search without any letter or digit finds nothing. Only what the viewer sees is found; without one, all there is. With
+    `product_ids`, only items of these products are looked for.
     """
     if not search.strip():
         return None
@@ -114,18 +114,22 @@ def find(search: str, visible: sa.ColumnElement[bool], product_ids: Collection[i
     if not words:
         return Found("", [])
     query = _query(words, product_ids)
-    return Found(query, list(db.session.scalars(_newest(query, visible, MANY))))
+    return Found(query, list(db.session.scalars(_newest(query, viewer, MANY))))
 
 
-def matches(search: str, visible: sa.ColumnElement[bool]) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions on an Item for a search, for lists."""
-    found = find(search, visible)
+def matches(search: str) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions on an Item for a search, for lists of staff."""
+    found = find(search, None)
     return [found.condition] if found is not None else []
 
 
-def _newest(query: str, visible: sa.ColumnElement[bool], limit: int) -> sa.Select[int]:
+def _newest(query: str, viewer: Viewer | None, limit: int) -> sa.Select[int]:
     """Select the ids of the newest visible items for which a query holds: the index finds them, and each is asked."""
-    return sa.select(_id()).join(Item, Item.id == _id()).where(_holds(query), visible).order_by(_id().desc()).limit(limit)
+    newest = sa.select(_id()).where(_holds(query)).order_by(_id().desc()).limit(limit)
+    if viewer is None:
+        return newest
+    # SQLite must not begin with the items; PostgreSQL knows better than we how many of them are seen.
+    return newest.join(Item, Item.id == _id()).where(visible_to(viewer, few=not _is_postgresql()))
 
 
 def _id() -> Any:
@@ -167,7 +171,7 @@ def similar(viewer: Viewer, product_id: int, text: str, *, limit: int = 5, now: 
     words = words_searched(text)
     if not words:
         return []
-    found = _newest_with(words, product_id, visible_to(viewer, few=True))
+    found = _newest_with(viewer, words, product_id)
     scores = _score(found)
     if not scores:
         return []
@@ -181,12 +185,12 @@ def similar(viewer: Viewer, product_id: int, text: str, *, limit: int = 5, now: 
     ]
 
 
-def _newest_with(words: Sequence[str], product_id: int, visible: sa.ColumnElement[bool]) -> dict[str, list[int]]:
+def _newest_with(viewer: Viewer, words: Sequence[str], product_id: int) -> dict[str, list[int]]:
     """Return the newest visible items that hold all words (under ""), and those that hold each word."""
     queries = {"": _query(words, [product_id]), **{word: _query([word], [product_id]) for word in words}}
     parts = []
     for number, query in enumerate(queries.values()):
-        newest = _newest(query, visible, SIMILAR_READ).subquery()
+        newest = _newest(query, viewer, SIMILAR_READ).subquery()
         parts.append(sa.select(sa.literal(number), *newest.c))
     found: dict[str, list[int]] = {word: [] for word in queries}
     names = list(queries)
