@@ -5,11 +5,13 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 ORIGIN = "http://localhost:8000"
 PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40
@@ -75,3 +77,8 @@ class Key:
     def _answer(self, response: dict[str, Any]) -> str:
         name = base64url(self.id)
         return json.dumps({"id": name, "rawId": name, "type": "public-key", "response": response, "clientExtensionResults": {}})
+
+
+def code_at(secret: bytes, instant: datetime) -> str:
+    """The code that an authenticator app shows at `instant` (RFC 6238)."""
+    return TOTP(secret, 6, SHA1(), 30).generate(instant.timestamp()).decode()

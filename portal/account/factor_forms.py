@@ -32,7 +32,11 @@ class AnswerForm(FlaskForm):
     answer = HiddenField()
 
 
-class PasskeyForm(AnswerForm):
-    """A new passkey."""
+class NameForm(FlaskForm):
+    """What a passkey is called."""
 
     label = StringField("Name of the passkey", [DataRequired("Enter a name.")], render_kw={"maxlength": 80, "autocomplete": "off"})
+
+
+class PasskeyForm(NameForm, AnswerForm):
+    """A new passkey."""

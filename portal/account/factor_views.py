@@ -10,7 +10,7 @@ from markupsafe import Markup
 from portal import clock
 from portal.account import factors, factors_passkeys, factors_totp
 from portal.account.devices import describe
-from portal.account.factor_forms import PasskeyForm, SetUpForm
+from portal.account.factor_forms import NameForm, PasskeyForm, SetUpForm
 from portal.account.factor_sign_in_views import ceremony, passkeys_here
 from portal.account.factors import Factors
 from portal.account.forms import OneButton
@@ -170,13 +170,37 @@ def new_passkey() -> ResponseReturnValue:
     )
 
 
+@blueprint.route(f"/passkeys/<{ID}:passkey_id>/name", methods=["GET", "POST"])
+@needs_fresh_sign_in
+def rename_passkey(passkey_id: int) -> ResponseReturnValue:
+    """Call a passkey something else."""
+    label = _label_of(passkey_id, factors.factors_of(person().id))
+    form = NameForm(data={"label": label})
+    if form.validate_on_submit():
+        try:
+            with transaction():
+                renamed = factors.rename_passkey(person(), passkey_id, form.label.data or "", now=clock.now())
+        except PortalError as error:
+            refuse(form, error)
+        else:
+            flash(f"The passkey is called “{renamed}” now.", "success")
+            return redirect(_panel())
+    return render_template("account/factor_rename.html", form=form, label=label, panel=_panel())
+
+
+def _label_of(passkey_id: int, held: Factors) -> str:
+    """Return what one of the person's passkeys is called. Raises NotFound."""
+    label = next((key.label for key in held.passkeys if key.id == passkey_id), None)
+    if label is None:
+        raise NotFound("There is no such passkey.")
+    return label
+
+
 @blueprint.route(f"/passkeys/<{ID}:passkey_id>/remove", methods=["GET", "POST"])
 @needs_fresh_sign_in
 def remove_passkey(passkey_id: int) -> ResponseReturnValue:
     held = factors.factors_of(person().id)
-    label = next((key.label for key in held.passkeys if key.id == passkey_id), None)
-    if label is None:
-        raise NotFound("There is no such passkey.")
+    label = _label_of(passkey_id, held)
 
     def remove() -> str:
         removed = factors.remove_passkey(

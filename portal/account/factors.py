@@ -18,6 +18,7 @@ from portal.account.models import Authenticator, Passkey, User
 from portal.config import Settings
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
+from portal.text import clean_line
 
 STALE = "This page was open for too long. Scan the new code, then enter what the app shows."
 WRONG_CODE = "That is not the code that the app shows now. Check that you scanned this QR code and that the phone's clock is right."
@@ -209,6 +210,18 @@ def remove_passkey(person: User, passkey_id: int, settings: Settings, *, session
     audit.record("passkey.removed", subject_type="user", subject_id=person.id, actor=person, now=now, label=label)
     security_mail.tell(person.id, "A passkey was removed", f"The passkey “{label}” was removed from your account.", now=now)
     return label
+
+
+def rename_passkey(person: User, passkey_id: int, label: str, *, now: datetime) -> str:
+    """Call one of the person's passkeys something else, and return what. Raises NotFound, or Invalid for a bad name."""
+    key = next((key for key in _held(person).passkeys if key.id == passkey_id), None)
+    if key is None:
+        raise NotFound("There is no such passkey.")
+    before, key.label = key.label, clean_line(label, "label", 80)
+    if before != key.label:
+        audit.record("passkey.renamed", subject_type="user", subject_id=person.id, actor=person, now=now, before=before, after=key.label)
+    db.session.flush()
+    return key.label
 
 
 def make_recovery_codes(person: User, *, now: datetime) -> list[str]:

@@ -61,11 +61,6 @@ def _totp(secret: bytes) -> TOTP:
     return TOTP(secret, DIGITS, SHA1(), STEP_SECONDS)  # nosec B303 # noqa: S303
 
 
-def code_at(secret: bytes, instant: datetime) -> str:
-    """Return the code that an app shows at `instant`."""
-    return _totp(secret).generate(instant.timestamp()).decode()
-
-
 def typed_secret(secret: bytes) -> str:
     """The secret as people type it into an app: base32 in groups of four."""
     text = base64.b32encode(secret).decode()

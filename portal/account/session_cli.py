@@ -4,7 +4,7 @@ import click
 from flask.cli import with_appcontext
 
 from portal import audit, clock
-from portal.account import people, sessions, throttle
+from portal.account import factors_throttle, people, sessions, throttle
 from portal.account.models import User
 from portal.database import transaction
 from portal.errors import NotFound
@@ -40,10 +40,11 @@ def sign_out(email: str | None, everybody: bool) -> None:
 @click.argument("email")
 @with_appcontext
 def unlock(email: str) -> None:
-    """Let the person with address EMAIL sign in again after too many failures."""
+    """Let the person with address EMAIL sign in again after too many failures, of the password or of codes."""
     with transaction():
         person = _find(email)
         throttle.unlock(person.id)
+        factors_throttle.unlock(person.id)
         audit.record("sign_in.unlocked", subject_type="user", subject_id=person.id, actor=None, now=clock.now())
         address = person.email
     click.echo(f"{address} can sign in again.")

@@ -1,4 +1,4 @@
-"""Seats and invitations under fire: two web processes on one database, each with another idea of the local time, and many clients.
+"""Seats, invitations and codes under fire: two web processes on one database, each with another idea of the local time, and many clients.
 
 The processes are real gunicorns with the real clock; each race runs REPEATS times, on contracts of its own.
 """
@@ -26,13 +26,14 @@ from flask import Flask
 from flask_security.utils import hash_password, verify_password
 
 from portal import clock, tokens
-from portal.account import contacts, contracts, invitations, people
-from portal.account.models import Contact, Contract, Invitation, Role, User, UserSession
+from portal.account import contacts, contracts, factors_totp, invitations, people
+from portal.account.models import Authenticator, Contact, Contract, Invitation, Role, User, UserSession
 from portal.app import create_app
 from portal.audit import AuditEvent
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.products.models import Product
+from tests.authenticators import code_at
 from tests.conftest import SECRET, csrf_token, make_settings, postgres_copy
 
 REPEATS = 20
@@ -316,6 +317,37 @@ def test_of_two_contacts_who_replace_each_other_at_once_one_does(stage: Stage) -
             assert events(number, "contact.released") == 1
             assert seats(number) == [1, 2]
             db.session.remove()
+
+
+def test_one_code_sent_to_both_processes_at_once_signs_in_once(stage: Stage) -> None:
+    """Each repeat takes the code of another time step; the clock is real, so the app's counter is what goes back."""
+    app, email = stage.app, "tess@totp.example.org"
+    now, secret = clock.now(), factors_totp.make_secret()
+    with app.app_context():
+        with transaction() as session:
+            tess = people.find_or_add_person(email, "Tess", None, now=now)
+            tess.password = hash_password(PASSWORD)
+            session.flush()
+            user_id, sealed = tess.id, factors_totp.seal(secret, tess.id, SECRET, now=now)
+            session.add(Authenticator(user_id=user_id, secret=sealed, last_counter=0, created_at=now))
+        db.session.remove()
+    for _ in range(REPEATS):
+        with app.app_context():
+            with transaction() as session:
+                session.execute(sa.update(Authenticator).values(last_counter=0))
+                session.execute(sa.update(User).where(User.id == user_id).values(failed_codes=0, codes_locked_until=None))
+            db.session.remove()
+        clients = [Browser(port).sign_in(email) for port in stage.ports]
+        tokens = [csrf_token(client.ask("GET", "/sign-in/second-step")[1]) for client in clients]
+        code = code_at(secret, clock.now())
+        acts = [
+            lambda client=client, token=token, code=code: client.ask("POST", "/sign-in/second-step", code=code, csrf_token=token)
+            for client, token in zip(clients, tokens, strict=True)
+        ]
+        assert sorted(status for status, _ in all_at_once(acts)) == [200, 302]
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).where(UserSession.user_id == user_id)) == REPEATS
+        db.session.remove()
 
 
 def test_both_processes_see_a_contract_begin_and_end_at_the_same_instant(stage: Stage) -> None:

@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from portal import clock
-from portal.account import factors_totp
 from portal.app import create_app
 from portal.database import db
+from tests.authenticators import code_at
 from tests.cast import PASSWORD, Cast, assemble
 from tests.conftest import make_settings
 from tests.e2e.conftest import assert_accessible
@@ -219,4 +219,4 @@ def test_without_scripts_the_password_and_the_app_are_there(browser: Browser, ur
 
 def code(secret: bytes, steps: int = 0) -> str:
     """What the app shows now, or so many steps of 30 seconds later."""
-    return factors_totp.code_at(secret, datetime.now(UTC) + timedelta(seconds=30 * steps))
+    return code_at(secret, datetime.now(UTC) + timedelta(seconds=30 * steps))

@@ -12,6 +12,7 @@ from portal.account.factors_passkeys import Ceremony, Site
 from portal.config import Settings
 from portal.config_addresses import ConfigurationError
 from portal.tokens import derive_token, make_token
+from tests.authenticators import code_at
 from tests.conftest import NOW, SECRET
 
 KEY = b"12345678901234567890"
@@ -24,12 +25,12 @@ STEP = timedelta(seconds=30)
 def test_codes_are_those_of_the_standard(second: int, code: str) -> None:
     """RFC 6238, appendix B, which has eight digits."""
     assert TOTP(KEY, 8, SHA1(), 30).generate(second).decode() == code
-    assert factors_totp.code_at(KEY, datetime.fromtimestamp(second, NOW.tzinfo)) == code[2:]
+    assert code_at(KEY, datetime.fromtimestamp(second, NOW.tzinfo)) == code[2:]
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
 def test_a_clock_may_be_one_step_off(steps: int, taken: bool) -> None:
-    counter = factors_totp.match(KEY, factors_totp.code_at(KEY, NOW + steps * STEP), NOW)
+    counter = factors_totp.match(KEY, code_at(KEY, NOW + steps * STEP), NOW)
     assert counter == (int(NOW.timestamp()) // 30 + steps if taken else None)
 
 

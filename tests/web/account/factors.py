@@ -18,7 +18,7 @@ from portal.audit import AuditEvent
 from portal.config import Settings
 from portal.database import db, transaction
 from portal.notices.models import Delivery, Notice
-from tests.authenticators import Key
+from tests.authenticators import Key, code_at
 from tests.cast import PASSWORD
 from tests.web.account.pages import send, try_password
 
@@ -51,7 +51,7 @@ def give_recovery_codes(app: Flask, email: str) -> list[str]:
 
 def code_of(secret: bytes, steps: int = 0) -> str:
     """What the app shows now, or so many steps of 30 seconds later."""
-    return factors_totp.code_at(secret, clock.now() + timedelta(seconds=30 * steps))
+    return code_at(secret, clock.now() + timedelta(seconds=30 * steps))
 
 
 def at_the_door(app: Flask, email: str, **form: str) -> FlaskClient:

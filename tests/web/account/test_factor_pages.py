@@ -43,6 +43,7 @@ from tests.web.account.pages import SignIn, read_user, send, text_of, try_passwo
 
 APP = "/account/security/authenticator"
 CODES = "/account/security/recovery-codes"
+NAME = "/account/security/passkeys/1/name"
 
 
 def shown_secret(page: str) -> bytes:
@@ -172,7 +173,7 @@ def test_every_change_needs_a_fresh_sign_in(app: Flask, settings: Settings, cast
     add_passkey(alice, Key())
     set_up(alice)
     token = csrf_token(alice.get(APP).text)
-    paths = [APP, f"{APP}/remove", "/account/security/passkeys/new", "/account/security/passkeys/1/remove", CODES]
+    paths = [APP, f"{APP}/remove", "/account/security/passkeys/new", "/account/security/passkeys/1/remove", NAME, CODES]
     with time_machine.travel(clock.now() + timedelta(minutes=settings.fresh_sign_in_minutes + 1), tick=True):
         for path in paths:
             for answer in (alice.get(path), alice.post(path, data={"csrf_token": token})):
@@ -181,7 +182,22 @@ def test_every_change_needs_a_fresh_sign_in(app: Flask, settings: Settings, cast
             assert "Nothing was changed yet" in text_of(alice.post(path, data={"csrf_token": token, "label": "x", "code": "000000"}))
         assert alice.get("/account/security/").status_code == 200
         send(alice, "/account/verify", password=PASSWORD, code=give_recovery_codes(app, cast.alice)[0])
-        assert [alice.get(path).status_code for path in paths] == [200] * 5
+        assert [alice.get(path).status_code for path in paths] == [200] * 6
+
+
+def test_a_passkey_is_renamed_by_its_owner_alone(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    alice, bob = sign_in(cast.alice), sign_in(cast.bob)
+    add_passkey(alice, Key())
+    page = alice.get("/account/security/").text
+    assert NAME in page
+    assert "Enter a name" in text_of(send(alice, NAME, label=" "))
+    assert "80 is the most" in text_of(send(alice, NAME, label="x" * 81))
+    assert bob.get(NAME).status_code == 404
+    assert send(bob, NAME, "/account/", label="Mine").status_code == 404
+    assert send(alice, NAME, label="Ada's <phone>").status_code == 302
+    assert "“Ada's <phone>” now" in text_of(alice.get("/account/security/"))
+    assert noted(app, "passkey.renamed") == ["passkey.renamed"]
+    assert told(app) == ["A passkey was added"]
 
 
 @pytest.fixture

@@ -215,6 +215,24 @@ def test_a_closed_account_is_out(app: Flask, cast: Cast) -> None:
     assert client.get(ASK).location == "/sign-in"
 
 
+def test_a_reset_password_does_not_open_the_lock_of_codes(app: Flask, cast: Cast, settings: Settings) -> None:
+    """Or whoever reads the mail of an account could guess codes for as long as they like, a reset after each few."""
+    secret, fine = give_authenticator(app, cast.alice), "another correct horse battery"
+    guesser = at_the_door(app, cast.alice)
+    for _ in range(settings.sign_in_failures):
+        try_code(guesser, "000000")
+    send(app.test_client(), "/account/password/reset", email=cast.alice)
+    send(app.test_client(), link_in_newest(app, "password_reset", "reset_url"), password=fine, password_confirm=fine)
+    client = app.test_client()
+    assert try_password(client, cast.alice, fine).location == ASK
+    assert "No code is taken now" in text_of(client.get(ASK))
+    assert read_user(app, cast.alice).failed_codes == settings.sign_in_failures
+    with time_machine.travel(clock.now() + timedelta(minutes=settings.sign_in_lock_minutes + 1), tick=True):
+        client = app.test_client()
+        try_password(client, cast.alice, fine)
+        assert try_code(client, code_of(secret)).location == "/"
+
+
 def test_a_reset_password_does_not_skip_the_second_factor(app: Flask, cast: Cast, client: FlaskClient) -> None:
     secret = give_authenticator(app, cast.alice)
     send(client, "/account/password/reset", email=cast.alice)
