@@ -19,6 +19,7 @@ from portal.notices import audiences, outbox
 from portal.notices.audiences import Circle, Person
 from portal.notices.kinds import Due, Kind, register
 from portal.notices.models import Notice, Topic
+from portal.releases.catalog import newest_stable
 from portal.releases.models import Build, Channel, Download, Nudge, Release, ReleaseState
 from portal.web.formatting import kind_version, long_date
 
@@ -29,7 +30,7 @@ MOST_OFFERED = 100
 MOST_LISTED = 2_000
 
 NOT_ENTITLED = "not entitled"
-NOT_RUNNING = "beta no longer runs"
+NOT_OFFERED = "beta no longer offered"
 TRIED_SINCE = "tried it since"
 
 
@@ -41,6 +42,9 @@ def obstacle(release: Release, now: datetime) -> str | None:
         return "This beta is not out."
     if release.expires_on is not None and release.expires_on < civil_date(now, current_settings().default_time_zone):
         return "This beta has expired."
+    final = newest_stable().get(release.product_id)
+    if final is not None and final.version_key > release.version_key:
+        return f"{final.version} is out, so this beta is no longer offered."
     return None
 
 
@@ -101,10 +105,10 @@ def nudge(release_id: int, organization_ids: Collection[int], *, actor: User | N
 
 
 def check(notice: Notice, deliveries: Sequence[Due], now: datetime) -> Mapping[int, str]:
-    """Let nothing go out once the beta has ended, to somebody no longer entitled, or whose organisation tried it meanwhile."""
+    """Let nothing go out once the beta is no longer offered, to somebody not entitled now, or whose organisation tried it meanwhile."""
     release = db.session.get_one(Release, notice.context["release_id"])
     if obstacle(release, now):
-        return {delivery.id: NOT_RUNNING for delivery in deliveries}
+        return {delivery.id: NOT_OFFERED for delivery in deliveries}
     ids = [delivery.user_id for delivery in deliveries]
     still = set(db.session.scalars(entitled(Benefit.BETAS, release.product_id, now, among=ids)))
     took = (

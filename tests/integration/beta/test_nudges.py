@@ -142,6 +142,16 @@ def test_what_does_not_run_is_not_nudged_about(cast: Cast, beta: int) -> None:
             nudge(release_id, cast.alice, now=NOW + timedelta(days=2))
 
 
+def test_whose_final_is_out_is_not_nudged_about_and_what_waits_is_not_sent(cast: Cast, beta: int) -> None:
+    nudge(beta, cast.alice)
+    notice = db.session.scalars(sa.select(Notice).where(Notice.kind == nudges.NUDGE)).one()
+    publish_release("15.3", Channel.STABLE, NOW)
+    with pytest.raises(Conflict, match=r"15\.3 is out"):
+        nudge(beta, cast.carol)
+    due = [rendering.due_of(one) for one in db.session.scalars(sa.select(Delivery).where(Delivery.notice_id == notice.id))]
+    assert set(nudges.check(notice, due, NOW).values()) == {nudges.NOT_OFFERED}
+
+
 def test_at_the_second_of_sending_it_is_asked_again(cast: Cast, beta: int) -> None:
     nudge(beta, cast.alice, cast.carol)
     notice = db.session.scalars(sa.select(Notice).where(Notice.kind == "beta_nudge")).one()
@@ -156,7 +166,7 @@ def test_at_the_second_of_sending_it_is_asked_again(cast: Cast, beta: int) -> No
     }  # fmt: skip
     with transaction():
         publishing.withdraw(beta, "Bad.", actor=None, now=NOW)
-    assert set(nudges.check(notice, due, NOW).values()) == {nudges.NOT_RUNNING}
+    assert set(nudges.check(notice, due, NOW).values()) == {nudges.NOT_OFFERED}
 
 
 def test_the_mail_can_be_switched_off_and_says_what_to_test(cast: Cast, beta: int) -> None:
