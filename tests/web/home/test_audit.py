@@ -69,7 +69,7 @@ def test_a_long_log_is_read_page_by_page(app: Flask, cast: Cast, sign_in: SignIn
     url, seen = "/staff/audit/?action=test", 0
     for _ in range(3):
         page = client.get(url).get_data(as_text=True)
-        seen += page.count("<code>test.happened</code>")
+        seen += page.count(">test.happened</code>")
         following = page.partition('href="/staff/audit/?action=test&amp;before=')[2].partition('"')[0]
         url = f"/staff/audit/?action=test&before={following}"
     assert seen == 120
