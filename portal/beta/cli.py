@@ -1,5 +1,6 @@
 """`portal beta-terms`: the terms of the beta programme."""
 
+import json
 from pathlib import Path
 
 import click
@@ -28,3 +29,19 @@ def publish(product: str, file: Path) -> None:
         published = terms.publish(find_product(product), text, actor=None, now=clock.now())
         version = published.version
     click.echo(f"Version {version} of the beta terms of {product} is published.")
+
+
+@beta_terms.command("acceptances")
+@click.argument("product")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+def acceptances(product: str, as_json: bool) -> None:
+    """List who accepted which version of the terms of PRODUCT, for which contract, and when."""
+    found = terms.acceptances(find_product(product).id)
+    if as_json:
+        rows = [{**one._asdict(), "accepted_at": one.accepted_at.isoformat()} for one in found]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for one in found:
+        click.echo(f"{one.accepted_at.isoformat()}  version {one.version}  {one.email}  {one.contract}  {one.organization}")
+    if not found:
+        click.echo("Nobody has accepted any.")

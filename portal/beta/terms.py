@@ -1,11 +1,12 @@
 """The terms of a product's beta programme: published in versions, accepted once per person and version."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from portal import audit
-from portal.account.models import User
+from portal.account.models import Contract, Organization, User
 from portal.beta.models import BetaTerms, TermsAcceptance
 from portal.database import db, insert, is_violation
 from portal.errors import Conflict, Invalid, NotFound
@@ -91,6 +92,30 @@ def needs_acceptance(person: User, contract_id: int | None, product_id: int) -> 
         return False
     terms = current(product_id)
     return terms is not None and acceptance(person, terms) is None
+
+
+class Accepted(NamedTuple):
+    """That somebody accepted a version of the terms, for the organisation of the contract."""
+
+    version: int
+    email: str
+    organization: str
+    contract: str
+    accepted_at: datetime
+
+
+def acceptances(product_id: int) -> list[Accepted]:
+    """Return who accepted which version of a product's terms, in the order in which they did."""
+    rows = db.session.execute(
+        sa.select(BetaTerms.version, User.email, Organization.name, Contract.number, TermsAcceptance.accepted_at)
+        .join(BetaTerms, BetaTerms.id == TermsAcceptance.beta_terms_id)
+        .join(User, User.id == TermsAcceptance.user_id)
+        .join(Contract, Contract.id == TermsAcceptance.contract_id)
+        .join(Organization, Organization.id == Contract.organization_id)
+        .where(BetaTerms.product_id == product_id)
+        .order_by(TermsAcceptance.accepted_at, TermsAcceptance.id)
+    )
+    return [Accepted(*row) for row in rows]
 
 
 def unaccepted_products(person: User) -> frozenset[int]:
