@@ -1,5 +1,6 @@
 """The public form for release notices: one answer for everybody, whoever the address belongs to."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_a_stranger_subscribes_by_the_click_in_the_mail(app: Flask, cast: Cast, 
     assert client.post(link_in_newest(app, KIND, "confirm_url")).status_code == 200
     assert wanted(app, person.email) == {Topic.MINOR, Topic.MAJOR}
     assert not read_user(app, person.email).provisional
+
+
+def test_the_pages_after_the_click_read_the_same_to_a_stranger_and_to_a_customer(app: Flask, cast: Cast, client: FlaskClient) -> None:
+    stranger = "new.person@example.org"
+
+    def read(address: str) -> list[str]:
+        subscribe(client, address)
+        link = link_in_newest(app, KIND, "confirm_url")
+        asked, done = client.get(link), client.post(link)
+        choices = client.get(re.findall(r"/notices/preferences/[\w.-]+", done.text)[0])
+        pages = [text_of(page).replace(address, "ADDRESS") for page in (asked, done, choices)]
+        return [re.sub(r"\d\d:\d\d", "TIME", page) for page in pages]
+
+    pages = read(stranger)
+    assert pages == read(cast.erin)
+    assert "You have an account? Sign in to see all products" in pages[2]
+    assert "what you bought" not in pages[2]
 
 
 def test_one_topic_can_be_left_out_but_not_both(app: Flask, cast: Cast, client: FlaskClient) -> None:
