@@ -4,6 +4,7 @@ It notes a batch after the whole batch is out, so what it promises for a crash i
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 import django
@@ -38,9 +39,12 @@ def main() -> None:
         EMAIL_BACKEND="post_office.EmailBackend",
         EMAIL_HOST="127.0.0.1",
         EMAIL_PORT=given.port,
-        # Its log of each batch would be printed otherwise.
         LOGGING_CONFIG=None,
     )
+    # It prints each batch, unless somebody has configured its logger before: only trouble is worth a line.
+    log = logging.getLogger("post_office")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.WARNING)
     django.setup()
     call_command("migrate", verbosity=0)
 
