@@ -1,7 +1,9 @@
 """Changing what an item says. Each edition is kept and can be compared with the one before.
 
 Its author may change it as long as it is under review or planned; from then on people rely on what it says, and the comments
-are the place. Staff may at any time. Whoever began from an older edition is told, and overwrites nothing.
+are the place. Staff may at any time; while it is in a beta they only take words out (a password that somebody wrote into it): the
+lapsed go on reading what it says, and nothing of betas must come into it, and testers say of it whether the beta solves it.
+Whoever began from an older edition is told, and overwrites nothing.
 """
 
 import difflib
@@ -16,7 +18,7 @@ from sqlalchemy.orm import joinedload
 
 from portal import audit
 from portal.database import db
-from portal.errors import Conflict
+from portal.errors import Conflict, Invalid
 from portal.feedback.access import Viewer, find_item
 from portal.feedback.models import Item, Status
 from portal.feedback.writing import BODY_LIMIT, TITLE_LIMIT
@@ -71,6 +73,8 @@ def edit(viewer: Viewer, item_id: int, *, title: str, body: str, number: int, no
     body = clean_text(body, "body", BODY_LIMIT)
     if (title, body) == (item.title, item.body):
         return False
+    if item.status is Status.IN_BETA:
+        _refuse_additions(title=(item.title, title), body=(item.body, body))
     if current >= MOST_EDITIONS:
         raise Conflict(f"It was changed {MOST_EDITIONS - 1} times, which is the most. Say what is new in a comment.")
     if current == 1:
@@ -83,6 +87,17 @@ def edit(viewer: Viewer, item_id: int, *, title: str, body: str, number: int, no
         item.read_at = None
     db.session.flush()
     return True
+
+
+def _refuse_additions(**texts: tuple[str, str]) -> None:
+    """Raise Invalid(field) for a text, given as it was and as it would be, that says more than it did."""
+    for field, (old, new) in texts.items():
+        left = iter(old.split())
+        if not all(word in left for word in new.split()):
+            raise Invalid(
+                "While it is in a beta, words can be taken out but none added: those whose contract has lapsed read this too,"
+                " and nothing of betas. Say what is new in the response or in a comment.", field,
+            )  # fmt: skip
 
 
 def _why_not(viewer: Viewer, item: Item) -> str:

@@ -59,6 +59,22 @@ def test_the_author_changes_it_while_it_is_under_review_or_planned(cast: Cast) -
 
 
 @pytest.mark.usefixtures("app_context")
+def test_while_it_is_in_a_beta_words_are_only_taken_out(cast: Cast) -> None:
+    """The lapsed read title and body, and nothing of betas."""
+    item_id = write(cast.alice, "Pause a running macro", body="My password is hunter2.\n\nLong reports lock up.")
+    answer(item_id, Status.IN_BETA, version="15.4b1")
+    with pytest.raises(Invalid, match="none added") as refused:
+        change(cast.petra, item_id, "Pause a running macro in beta 1", said(item_id)[1])
+    assert refused.value.field == "title"
+    with pytest.raises(Invalid, match="none added") as refused:
+        change(cast.petra, item_id, "Pause a macro", "Long reports lock up. Solved in 15.4b1.")
+    assert refused.value.field == "body"
+    assert change(cast.petra, item_id, "Pause a macro", "Long reports lock up.")
+    answer(item_id, Status.SHIPPED, version="15.4")
+    assert change(cast.petra, item_id, "Pause a macro", "Long reports lock up. They no longer do.", number=2)
+
+
+@pytest.mark.usefixtures("app_context")
 def test_nobody_else_changes_it(cast: Cast) -> None:
     item_id = write(cast.alice)
     private = write(cast.alice, visibility=Visibility.PRIVATE)
