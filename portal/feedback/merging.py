@@ -5,6 +5,8 @@ The merged item keeps everything it has: its text, comments, votes. What it adds
    stands for, so telling the two apart again takes back the copies and nothing else;
 2. its comments, which the target's page shows to those who may read the merged item (`groups`).
 
+A status that a release gave to the target through a link of the item goes with the item.
+
 Told apart again, a contract votes for the merged item if it did before, and has not withdrawn its vote in the meantime; it votes for the
 target if it did so before, or has voted since.
 
@@ -27,7 +29,7 @@ from portal.account.entitlements import in_force
 from portal.account.models import Contract, User
 from portal.database import db, insert
 from portal.errors import Conflict, NotFound
-from portal.feedback import tallies
+from portal.feedback import shipping, tallies
 from portal.feedback.access import LARGEST_ID, Viewer, readable_by
 from portal.feedback.groups import members_of, root_of
 from portal.feedback.models import Item, Merge, NotAlike, Visibility, Vote
@@ -106,6 +108,7 @@ def unmerge(item_id: int, *, actor: User, now: datetime) -> int:
     ended.unmerged_at, ended.unmerged_by_id = now, actor.id
     item.merged_into_id = None
     _count_edit(item, target)
+    shipping.part(item, target, actor=actor, now=now)
     after = _sum(item.id, target.id, now)
     audit.record(
         "feedback.unmerged", subject_type="feedback_item", subject_id=item.id, actor=actor, now=now, of=target.id,

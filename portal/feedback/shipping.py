@@ -83,6 +83,18 @@ def release_withdrawn(release: Release, actor: User | None, now: datetime) -> No
             take_back(item, release, why, actor=actor, now=now)
 
 
+def part(item: Item, target: Item, *, actor: User | None, now: datetime) -> None:
+    """Let two items that were one each stand where their own links put them."""
+    release = target.status_release
+    if release is None or target.status is not status_in(release):
+        return
+    linked = set(db.session.scalars(sa.select(Link.item_id).where(Link.release_id == release.id, Link.removed_at.is_(None))))
+    if linked.isdisjoint(members_of(item.id)) or not linked.isdisjoint(members_of(target.id)):
+        return
+    take_back(target, release, "", actor=actor, now=now)
+    mark(item, release, actor=actor, now=now)
+
+
 def take_back(item: Item, release: Release, reason: str, *, actor: User | None, now: datetime) -> None:
     """Let an item stand where it stood before a release: in the newest other beta that brings it, else as was said last, else planned."""
     beta = db.session.scalar(

@@ -323,6 +323,31 @@ def test_a_beta_that_came_with_a_merge_takes_the_item_when_the_release_is_withdr
     assert standing(target) == (Status.IN_BETA, "15.4b1")
 
 
+def test_a_status_that_came_with_a_merge_goes_with_the_item_again(cast: Cast, item_id: int) -> None:
+    stable, target = draft("15.4", Channel.STABLE), write(cast.alice, "Halt a macro")
+    answer(target, Status.PLANNED, version="15.4")
+    link(item_id, stable)
+    merge(item_id, target)
+    publish(stable)
+    assert standing(target) == (Status.SHIPPED, "15.4")
+    part(cast, item_id)
+    assert (standing(item_id), standing(target)) == ((Status.SHIPPED, "15.4"), (Status.PLANNED, "15.4"))
+
+
+def test_a_status_that_both_have_links_for_stays_with_the_target(cast: Cast, item_id: int) -> None:
+    beta, target = release("15.4b1"), write(cast.alice, "Halt a macro")
+    link(item_id, beta)
+    link(target, beta)
+    merge(item_id, target)
+    part(cast, item_id)
+    assert standing(item_id) == standing(target) == (Status.IN_BETA, "15.4b1")
+
+
+def part(cast: Cast, item_id: int) -> None:
+    with transaction():
+        merging.unmerge(item_id, actor=person(cast.petra), now=NOW)
+
+
 # Verdicts ------------------------------------------------------------------------------------------------------------------------
 
 
