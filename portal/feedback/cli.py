@@ -1,6 +1,5 @@
 """`portal feedback`: feedback for other programs."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -37,9 +36,9 @@ def export_items(file_format: str, output: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def list_items(as_json: bool) -> None:
     """List all feedback: id, votes, status, title."""
-    rows = list(export.rows(clock.now()))
+    rows = export.rows(clock.now())
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        export.write_json(rows, sys.stdout)
         return
     for row in rows:
         click.echo(f"{row['id']:>6}  {row['votes']:>4}  {row['status']:<12}  {row['title']}")

@@ -1,11 +1,13 @@
 """Feedback as rows for other programs: JSON, or CSV that a spreadsheet opens without running anything."""
 
 import csv
+import io
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import sqlalchemy as sa
 
@@ -19,6 +21,7 @@ from portal.releases.models import Release
 from portal.text import defuse
 
 BATCH = 500
+TYPES = {"csv": "text/csv", "json": "application/json"}
 COLUMNS = (
     "id", "product", "kind", "severity", "visibility", "title", "body", "author", "organization", "contract", "about_version",
     "created_at", "status", "status_version", "response", "votes", "voting_contracts", "linked_releases", "merged_into",
@@ -108,6 +111,20 @@ def _row(item: sa.Row[*tuple[Any, ...]], voting: list[str], releases: list[str])
         "linked_releases": releases,
         "merged_into": item.merged_into_id,
     }
+
+
+def as_file(file_format: str, now: datetime) -> IO[bytes]:
+    """Return all items as a temporary file, "csv" or "json", to be read from its start; whoever closes it removes it.
+
+    Whoever is sent it gets the whole of it or an error, never half of it that looks like all, and nobody's memory holds it.
+    """
+    whole = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever asked for it
+    text = io.TextIOWrapper(whole, encoding="utf-8", newline="", write_through=True)
+    write = write_csv if file_format == "csv" else write_json
+    write(rows(now), text)
+    text.detach()
+    whole.seek(0)
+    return whole
 
 
 def write_csv(items: Iterator[dict[str, Any]], file: TextIO) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from http import HTTPStatus
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from portal import audit, clock
 from portal.beta import plots
 from portal.config import current_settings
-from portal.database import transaction
+from portal.database import end_read, transaction
 from portal.errors import NotFound
 from portal.feedback import digest, export, reports
 from portal.feedback.reports import Answered, Table
@@ -39,7 +38,6 @@ REPORTS: Mapping[str, Report] = {
     "top-by-value": lambda product, now, zone: reports.top_by_value(product, now),
     "verdicts-per-beta": lambda product, now, zone: reports.verdicts_by_beta(product),
 }
-TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
 class Plot(NamedTuple):
@@ -101,13 +99,9 @@ def download(file_format: str) -> ResponseReturnValue:
     person = me()
     with transaction():
         audit.record("feedback.exported", subject_type="feedback", subject_id=None, actor=person, now=clock.now(), format=file_format)
-    whole = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the answer, once it is sent
-    text = io.TextIOWrapper(whole, encoding="utf-8", newline="", write_through=True)
-    write = export.write_csv if file_format == "csv" else export.write_json
-    write(export.rows(clock.now()), text)
-    text.detach()
-    whole.seek(0)
-    return send_file(whole, TYPES[file_format], as_attachment=True, download_name=f"feedback.{file_format}", max_age=0)
+    whole = export.as_file(file_format, clock.now())
+    end_read()
+    return send_file(whole, export.TYPES[file_format], as_attachment=True, download_name=f"feedback.{file_format}", max_age=0)
 
 
 @blueprint.post("/reports/digest")

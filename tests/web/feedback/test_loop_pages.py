@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from portal.account import staff_tokens
 from portal.audit import AuditEvent
 from portal.database import db, transaction
 from portal.feedback import digest, followers
@@ -233,6 +234,8 @@ def test_all_feedback_is_downloaded_with_voting_contracts_and_that_is_noted(
     with app.app_context():
         for title in ("=1+1", "+1", "-1", "@SUM(A1)"):
             write(cast.carol, title, visibility=Visibility.PRIVATE)
+        with transaction():
+            token = staff_tokens.create("reports", ["feedback:read"], 30, actor=person(cast.petra), now=NOW)
     petra = sign_in(cast.petra)
     file = petra.get("/staff/feedback/export.csv")
     assert file.headers["Content-Disposition"] == "attachment; filename=feedback.csv"
@@ -244,6 +247,11 @@ def test_all_feedback_is_downloaded_with_voting_contracts_and_that_is_noted(
     with app.app_context():
         events = db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "feedback.exported")).all()
         assert [event.details["format"] for event in events] == ["csv", "json"]
+    for form in ("csv", "json"):
+        by_token = app.test_client().get(f"/staff/api/feedback.{form}", headers={"Authorization": f"Bearer {token}"})
+        assert by_token.is_streamed
+        assert by_token.headers["Content-Type"] == petra.get(f"/staff/feedback/export.{form}").headers["Content-Type"]
+        assert by_token.data == petra.get(f"/staff/feedback/export.{form}").data
     for email in (cast.alice, cast.paula, cast.anton):
         assert sign_in(email).get("/staff/feedback/export.csv").status_code == 404
         assert sign_in(email).get("/staff/feedback/reports/").status_code == 404
