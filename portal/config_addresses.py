@@ -110,7 +110,7 @@ def check_counts(url: str) -> None:
     if scheme not in {"database", "memory", "redis", "rediss"}:
         raise ConfigurationError("RATE_LIMIT_URL must be database:// or memory://, or start with redis:// or rediss://.")
     if scheme.startswith("redis") and find_spec("redis") is None:
-        raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install redis")
+        raise ConfigurationError("RATE_LIMIT_URL names a Redis, which needs one more package: .venv/bin/pip install 'redis<8'")
 
 
 def directory_of(storage_url: str) -> Path:

@@ -3,6 +3,8 @@
 A count goes up before the act, so that many at once are not let in on one look; what turns out to be nobody's fault is given back.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from time import time
 
@@ -12,6 +14,7 @@ from limits import RateLimitItem, parse_many
 from werkzeug.exceptions import HTTPException
 
 from portal import rate_counts  # noqa: F401 - makes database:// known as a place for counts
+from portal.errors import Busy
 from portal.extensions import limiter
 from portal.web import errors
 from portal.web.client import client_network
@@ -27,19 +30,22 @@ def _is_unlimited() -> bool:
 
 def take(scope: str, limits: str, who: str | None = None) -> bool:
     """Count one act of `who` (by default this client's network). False if that is one more than `limits` allow."""
-    counted = [limiter.limiter.hit(limit, scope, _who(who)) for limit in parse_many(limits)]
+    with _answering():
+        counted = [limiter.limiter.hit(limit, scope, _who(who)) for limit in parse_many(limits)]
     return all(counted)
 
 
 def give_back(scope: str, limits: str, who: str | None = None) -> None:
     """Take back one act that was counted."""
-    for limit in parse_many(limits):
-        limiter.limiter.hit(limit, scope, _who(who), cost=-1)
+    with _answering():
+        for limit in parse_many(limits):
+            limiter.limiter.hit(limit, scope, _who(who), cost=-1)
 
 
 def is_spent(scope: str, limits: str, who: str | None = None) -> bool:
     """Whether nothing more is allowed now; nothing is counted."""
-    return any(not limiter.limiter.test(limit, scope, _who(who)) for limit in parse_many(limits))
+    with _answering():
+        return any(not limiter.limiter.test(limit, scope, _who(who)) for limit in parse_many(limits))
 
 
 def seconds_left(scope: str, limits: str, who: str | None = None) -> int:
@@ -57,6 +63,16 @@ def too_many(title: str, message: str, seconds: int) -> ResponseReturnValue:
     response = make_response(errors.page(429, title=title, message=message))
     response.headers["Retry-After"] = str(seconds)
     return response
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raise Busy where the place of the counts does not answer: what cannot be counted is not tried."""
+    place = limiter.storage.base_exceptions
+    try:
+        yield
+    except place as error:
+        raise Busy("The tries could not be counted. Try again in a few seconds.") from error
 
 
 def _seconds(limit: RateLimitItem, scope: str, who: str) -> int:
