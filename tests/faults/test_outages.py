@@ -21,8 +21,9 @@ from portal.config import Settings
 from portal.database import db
 from portal.notices.delivery import deliver_due
 from portal.notices.models import DeliveryState
-from tests.conftest import make_settings, migrate, sqlalchemy_address
+from tests.conftest import make_settings, migrate
 from tests.faults.conftest import StartWorker, states
+from tests.postgres import sqlalchemy_address
 from tests.smtp import MailServer
 
 PEOPLE = 150

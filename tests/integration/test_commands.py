@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from portal.cli import main
-from tests.conftest import sqlalchemy_address
+from tests.postgres import sqlalchemy_address
 
 READ = ["contract", "list"]
 WRITE = ["product", "create", "macro-studio", "--name", "Macro Studio"]
