@@ -34,18 +34,8 @@ def create_product(
     product = Product(slug=_clean_slug(slug), name=_clean_name(name), stable_access=stable_access, created_at=now)
     product.summary = clean_text(summary, "summary", LONGEST_SUMMARY, required=False)
     product.signing_key = _clean_key(signing_key)
-    if db.session.scalar(sa.select(Product.id).where(Product.slug == product.slug)) is not None:
-        raise _slug_taken(product.slug)
-    _refuse_taken_name(product.name, None)
     db.session.add(product)
-    try:
-        db.session.flush()
-    except sa.exc.IntegrityError as error:
-        if is_violation(error, "uq_products_slug", "products.slug"):
-            raise _slug_taken(slug) from None
-        if is_violation(error, "uq_products_name", "products.name"):
-            raise _name_taken(name) from None
-        raise
+    _save(product)
     audit.record("product.created", subject_type="product", subject_id=product.id, actor=actor, now=now, slug=product.slug)
     return product
 
@@ -65,14 +55,12 @@ def edit_product(
     With another key, drafts must be signed anew before they are published; what is published stays as it is.
     """
     product = find_product(slug)
-    name = _clean_name(name)
-    _refuse_taken_name(name, product.id)
     before = _audited(product)
-    product.name, product.stable_access, product.signing_key = name, stable_access, _clean_key(signing_key)
+    product.name, product.stable_access, product.signing_key = _clean_name(name), stable_access, _clean_key(signing_key)
     product.summary = clean_text(summary, "summary", LONGEST_SUMMARY, required=False)
-    audit.record(
-        "product.edited", subject_type="product", subject_id=product.id, actor=actor, now=now, before=before, after=_audited(product)
-    )  # fmt: skip
+    _save(product)
+    changes = audit.changes(before, _audited(product))
+    audit.record("product.edited", subject_type="product", subject_id=product.id, actor=actor, now=now, changes=changes)
     db.session.flush()
     return product
 
@@ -109,22 +97,26 @@ def _clean_key(text: str) -> str | None:
 
 
 def _audited(product: Product) -> dict[str, str | None]:
-    return {"name": product.name, "stable_access": product.stable_access.value, "signing_key": product.signing_key}
+    return {
+        "name": product.name,
+        "summary": product.summary,
+        "stable_access": product.stable_access.value,
+        "signing_key": product.signing_key,
+    }
 
 
 def _clean_name(name: str) -> str:
     return clean_line(name, "name", 120)
 
 
-def _refuse_taken_name(name: str, except_id: int | None) -> None:
-    holder = db.session.scalar(sa.select(Product.id).where(Product.name == name))
-    if holder is not None and holder != except_id:
-        raise _name_taken(name)
-
-
-def _slug_taken(slug: str) -> Invalid:
-    return Invalid(f"There is already a product with the slug {slug}.", "slug")
-
-
-def _name_taken(name: str) -> Invalid:
-    return Invalid(f"There is already a product called {name}.", "name")
+def _save(product: Product) -> None:
+    """Write a product down. Raises Invalid for a slug or name that another has: the database says so, to however many at once."""
+    slug, name = product.slug, product.name
+    try:
+        db.session.flush()
+    except sa.exc.IntegrityError as error:
+        if is_violation(error, "uq_products_slug", "products.slug"):
+            raise Invalid(f"There is already a product with the slug {slug}.", "slug") from None
+        if is_violation(error, "uq_products_name", "products.name"):
+            raise Invalid(f"There is already a product called {name}.", "name") from None
+        raise

@@ -1,8 +1,13 @@
 """Products: added, edited, found."""
 
-import pytest
+from threading import Thread
 
-from portal.database import transaction
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from portal.audit import AuditEvent
+from portal.database import db, transaction
 from portal.errors import Invalid, NotFound
 from portal.products import catalog
 from portal.products.models import StableAccess
@@ -58,6 +63,43 @@ def test_a_product_can_be_renamed_but_not_to_a_taken_name(database_url: str) -> 
             "form-filler", name="Macro Studio", summary="", stable_access=StableAccess.PUBLIC, signing_key="", actor=None, now=NOW
         )  # fmt: skip
     assert catalog.find_product("form-filler").name == "Form Filler Pro"
+
+
+def test_of_two_who_give_the_same_name_at_once_the_second_is_told(app: Flask) -> None:
+    create()
+    create("form-filler", "Form Filler")
+    refusals: list[Invalid] = []
+
+    def rename(slug: str) -> None:
+        catalog.edit_product(
+            slug, name="Studio", summary="", stable_access=StableAccess.PUBLIC, signing_key="", actor=None, now=NOW
+        )  # fmt: skip
+
+    def rename_too() -> None:
+        with app.app_context():
+            try:
+                with transaction():
+                    rename("form-filler")
+            except Invalid as refusal:
+                refusals.append(refusal)
+
+    second = Thread(target=rename_too)
+    with transaction():
+        rename("macro-studio")
+        second.start()
+        second.join(0.1)  # the second has looked meanwhile, and waits
+    second.join()
+    assert [refusal.field for refusal in refusals] == ["name"]
+
+
+def test_an_edit_leaves_in_the_log_what_it_changed() -> None:
+    create()
+    with transaction():
+        catalog.edit_product(
+            "macro-studio", name="Macro Studio", summary="Macros", stable_access=StableAccess.PUBLIC, signing_key="", actor=None, now=NOW
+        )  # fmt: skip
+    event = db.session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "product.edited")).one()
+    assert event.details == {"changes": {"summary": ["", "Macros"], "stable_access": ["customers", "public"]}}
 
 
 @pytest.mark.parametrize("slug", ["no-such", "", "a\x00b", "x" * 10_000])
