@@ -38,14 +38,16 @@ class Selection:
         """Those of them that a retry takes up.
 
         Without a state: what failed or waits for its next try, and mailboxes that were full. With one: all of it, since whoever
-        names it has seen why; what must not be sent is still held back at the second of sending.
+        names it has seen why; what must not be sent is still held back at the second of sending. Never one whose address was
+        forgotten: it is long past, or of somebody who was erased.
         """
+        known = Delivery.address != ""
         if self.state is None:
             full = sa.and_(Delivery.state == DeliveryState.BOUNCED, mailbox_was_full())
-            return sa.and_(*self.places(), sa.or_(Delivery.state.in_(RETRIED), full))
+            return sa.and_(known, *self.places(), sa.or_(Delivery.state.in_(RETRIED), full))
         if self.state in NEVER_RETRIED:
             return sa.false()
-        return sa.and_(*self.places(), Delivery.state == self.state)
+        return sa.and_(known, *self.places(), Delivery.state == self.state)
 
 
 EVERYBODY = Selection()

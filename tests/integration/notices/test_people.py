@@ -178,6 +178,19 @@ def test_a_retry_takes_up_exactly_what_is_selected(cast: Cast, enqueue: Enqueue,
     assert delivery_to(notice_id, cast.dave).state is BOUNCED
 
 
+def test_what_went_to_an_address_that_was_forgotten_is_not_tried_again(cast: Cast, enqueue: Enqueue, settle: Settle) -> None:
+    notice_id = enqueue(cast.alice, cast.bob)
+    settle(notice_id, cast.alice, FAILED)
+    settle(notice_id, cast.bob, BOUNCED)
+    with transaction():
+        db.session.execute(sa.update(Delivery).where(Delivery.notice_id == notice_id).values(address="", name=""))
+    for selection in (Selection(), Selection(FAILED), Selection(BOUNCED)):
+        assert people.count_retryable(notice_id, selection) == 0
+        with transaction():
+            assert control.retry(notice_id, now=NOW, among=selection) == 0
+    assert progress.progress(notice_id).retryable == 0
+
+
 def test_a_retry_ends_the_pause_of_the_domains_it_is_for(cast: Cast, enqueue: Enqueue, settle: Settle) -> None:
     notice_id = enqueue(cast.alice, cast.carol)
     settle(notice_id, cast.alice, DEFERRED)
