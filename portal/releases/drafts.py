@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from portal import audit
 from portal.account.models import User
+from portal.clock import civil_date
+from portal.config import current_settings
 from portal.database import db, is_violation
 from portal.errors import Conflict, Invalid, NotFound
 from portal.products.models import Product
@@ -193,7 +195,7 @@ def _set_identity(
     parsed = versions.parse(version)
     if parsed.is_prerelease and channel is Channel.STABLE:
         raise Invalid(f"{parsed.normalised} is a beta version. Choose the beta channel, or take the beta part off.", "version")
-    if expires_on is not None and expires_on < now.date() and expires_on != release.expires_on:
+    if expires_on is not None and expires_on < civil_date(now, current_settings().default_time_zone) and expires_on != release.expires_on:
         raise Invalid("This day has passed. Choose a later one, or leave it empty.", "expires_on")
     release.kind = kind or versions.propose_kind(previous_version(release.product_id, parsed.key), parsed.normalised)
     release.version, release.version_key, release.channel = parsed.normalised, parsed.key, channel

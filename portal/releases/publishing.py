@@ -52,7 +52,7 @@ def obstacle_to_publishing(release: Release, now: datetime) -> str | None:
     of_builds = builds.obstacle_to_publishing(release)
     if of_builds:
         return of_builds
-    if release.expires_on is not None and release.expires_on < now.date():
+    if release.expires_on is not None and release.expires_on < civil_date(now, current_settings().default_time_zone):
         return "The day on which this beta stops running has passed. Choose a later one."
     return None
 

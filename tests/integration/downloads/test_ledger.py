@@ -8,13 +8,15 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from portal.account.models import User
 from portal.database import db, transaction
-from portal.releases import downloads
+from portal.releases import downloads, publishing
 from portal.releases.models import Channel, Download
 from portal.web.ranges import Span
 from tests.builds import CONTENT, find_contract, find_user, only_build, publish_release
 from tests.cast import Cast
 from tests.conftest import NOW
+from tests.integration.releases.helpers import mailed
 
 SIZE = len(CONTENT)
 THREADS = 10
@@ -157,3 +159,21 @@ def test_a_stale_entry_is_closed_once_by_ten_newcomers(app: Flask, ids: tuple[in
     assert run_together(app, lambda number: made.append(record(ids, Span(number, number), hours=48))) == []
     assert len(set(made)) == 1
     assert len(entries()) == 2
+
+
+def test_whoever_is_entered_while_the_release_is_withdrawn_is_told(app: Flask, ids: tuple[int, int, int], cast: Cast) -> None:
+    people = [find_user(email).id for email in (cast.alice, cast.bob, cast.carol, cast.dave, cast.erin)]
+    release_id = only_build().release_id
+    db.session.remove()
+
+    def act(number: int) -> None:
+        with transaction():
+            if number == THREADS // 2:
+                publishing.withdraw(release_id, "It can lose macros.", actor=None, now=NOW)
+            elif downloads.withdrawn_meanwhile(ids[0]) is None:
+                downloads.record(ids[0], people[number % len(people)], None, Span(0, 9), NOW)
+
+    assert run_together(app, act) == []
+    taken = sorted(db.session.scalars(sa.select(User.email).join(Download, Download.user_id == User.id)))
+    assert mailed("release_withdrawn") == taken
+    assert downloads.withdrawn_meanwhile(ids[0]) == "It can lose macros."

@@ -101,6 +101,14 @@ def test_a_notice_that_cannot_be_stored_takes_the_publishing_down_with_it(cast: 
     assert mailed() == []
 
 
+def test_the_last_day_of_a_beta_is_over_when_it_is_where_the_vendor_is(cast: Cast) -> None:
+    release_id, evening = make_draft(version="15.3b1", expires_on=NOW.date()), NOW.replace(hour=22, minute=30)
+    with transaction():
+        release = get(release_id)
+        assert publishing.obstacle_to_publishing(release, evening) is None
+        assert "has passed" in (publishing.obstacle_to_publishing(release, evening.replace(hour=23)) or "")
+
+
 def test_correcting_notes_after_publishing_mails_nobody_and_says_when(cast: Cast) -> None:
     release_id = make_published(notes="Frist")
     with transaction():
