@@ -97,6 +97,7 @@ def unmerge(item_id: int, *, actor: User, now: datetime) -> int:
     Raises NotFound, and Conflict if the item is not merged, or its target is merged itself: they come apart in reverse order.
     """
     target_id = db.session.scalar(sa.select(Item.merged_into_id).where(Item.id == item_id)) if 0 < item_id <= LARGEST_ID else None
+    shipping.hold_release(target_id or item_id)
     item, target = _both(item_id, target_id or item_id, lock=True)
     if item.merged_into_id is None or item.merged_into_id != target.id:
         raise Conflict(f"{name(item)} is not merged into another item any more.")

@@ -83,6 +83,12 @@ def release_withdrawn(release: Release, actor: User | None, now: datetime) -> No
             take_back(item, release, why, actor=actor, now=now)
 
 
+def hold_release(item_id: int) -> None:
+    """Hold the release that gave an item its status: before the item, as withdrawing does."""
+    named = sa.select(Item.status_release_id).where(Item.id == item_id).scalar_subquery()
+    db.session.execute(sa.select(Release.id).where(Release.id == named).with_for_update(read=True, of=Release))
+
+
 def part(item: Item, target: Item, *, actor: User | None, now: datetime) -> None:
     """Let two items that were one each stand where their own links put them."""
     release = target.status_release

@@ -334,6 +334,15 @@ def test_a_status_that_came_with_a_merge_goes_with_the_item_again(cast: Cast, it
     assert (standing(item_id), standing(target)) == ((Status.SHIPPED, "15.4"), (Status.PLANNED, "15.4"))
 
 
+def test_what_is_told_apart_while_the_release_is_withdrawn_stands_in_it_no_more(app: Flask, cast: Cast, item_id: int) -> None:
+    stable, target = draft("15.4", Channel.STABLE), write(cast.alice, "Halt a macro")
+    link(item_id, stable)
+    merge(item_id, target)
+    publish(stable)
+    assert together(app, [lambda: withdraw(stable), lambda: part(cast, item_id)]) == []
+    assert Status.SHIPPED not in {standing(item_id)[0], standing(target)[0]}
+
+
 def test_a_status_that_both_have_links_for_stays_with_the_target(cast: Cast, item_id: int) -> None:
     beta, target = release("15.4b1"), write(cast.alice, "Halt a macro")
     link(item_id, beta)
