@@ -69,7 +69,7 @@ def _fill(text: str, width: int = WIDTH) -> str:
 def _blocks(node: SyntaxTreeNode, portal_url: str, width: int = WIDTH) -> Iterator[str]:
     for child in node.children:
         if child.type == "heading":
-            yield _inline(child, portal_url).upper()
+            yield _inline(child, portal_url, capitals=True)
         elif child.type == "paragraph":
             yield "\n".join(_fill(line, width) for line in _inline(child, portal_url).split("\n"))
         elif child.type in {"fence", "code_block"}:
@@ -100,11 +100,12 @@ def _rows(node: SyntaxTreeNode, portal_url: str) -> Iterator[str]:
             yield " | ".join(_inline(cell, portal_url) for cell in row.children)
 
 
-def _inline(node: SyntaxTreeNode, portal_url: str) -> str:
+def _inline(node: SyntaxTreeNode, portal_url: str, *, capitals: bool = False) -> str:
+    """The text of a line. In `capitals` links stay as they are: their addresses tell the case of letters."""
     parts: list[str] = []
     for child in node.children:
         if child.type in {"text", "code_inline"}:
-            parts.append(child.content)
+            parts.append(child.content.upper() if capitals else child.content)
         elif child.type == "softbreak":
             parts.append(" ")
         elif child.type == "hardbreak":
@@ -112,7 +113,7 @@ def _inline(node: SyntaxTreeNode, portal_url: str) -> str:
         elif child.type == "link":
             parts.append(_link(_inline(child, portal_url), str(child.attrs.get("href", "")), portal_url))
         else:
-            parts.append(_inline(child, portal_url))
+            parts.append(_inline(child, portal_url, capitals=capitals))
     return "".join(parts)
 
 

@@ -62,3 +62,8 @@ def test_prose_is_wrapped_by_paragraphs() -> None:
     first, second = text.split("\n\n")
     assert all(len(line) <= 72 for line in first.split("\n"))
     assert "\n" not in second
+
+
+def test_a_heading_stands_in_capitals_but_the_address_of_its_link_does_not() -> None:
+    text = render("{{ text|mail_plain }}", "## Read *all* of [the Notes](https://example.org/Notes?Id=aB)")
+    assert text == "READ ALL OF the Notes (https://example.org/Notes?Id=aB)"
