@@ -4,19 +4,19 @@ A token is bound to a contact's row: it dies with the seat, and shows nothing th
 a feed's token stands in an address, which feed readers and their servers keep, so it opens no download; nor the other way round.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import contains_eager, joinedload
 
 from portal import audit, tokens
+from portal.account import last_use
 from portal.account.models import AccessToken, Contact, Contract, TokenPurpose, User
 from portal.database import db
 from portal.errors import Conflict, NotFound
 from portal.text import clean_line
 
 MOST_PER_SEAT = 20
-TOUCH_EVERY = timedelta(minutes=1)
 _CALLED = {TokenPurpose.DOWNLOAD: "download tokens", TokenPurpose.FEED: "private feeds"}
 
 
@@ -82,20 +82,12 @@ def authenticate(token: str, purpose: TokenPurpose) -> Contact | None:
 
 def is_touch_due(token: str, now: datetime) -> bool:
     """Whether `touch` would write anything: asking is cheaper, and each range of a download would."""
-    return db.session.scalar(_TOUCH_IS_DUE, {"token_hash": tokens.hash_token(token), "before": now - TOUCH_EVERY}) is not None
+    return db.session.scalar(_TOUCH_IS_DUE, {"token_hash": tokens.hash_token(token), "before": now - last_use.EVERY}) is not None
 
 
 def touch(token: str, *, now: datetime) -> None:
     """Remember that the token was used, at most once a minute."""
-    db.session.execute(
-        sa.update(AccessToken)
-        .where(
-            AccessToken.token_hash == tokens.hash_token(token),
-            sa.or_(AccessToken.last_used_at.is_(None), AccessToken.last_used_at <= now - TOUCH_EVERY),
-        )
-        .values(last_used_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    last_use.touch(AccessToken.last_used_at, AccessToken.token_hash == tokens.hash_token(token), now=now)
 
 
 def revoke(token_id: int, *, actor: User, now: datetime) -> TokenPurpose:

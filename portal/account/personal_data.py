@@ -95,16 +95,6 @@ STAFF_ACTS = frozenset({
 })  # fmt: skip
 
 
-def columns_that_name_people() -> set[str]:
-    """Return every column, as `table.column`, with a foreign key to people."""
-    return {
-        f"{table.name}.{column.name}"
-        for table in Base.metadata.tables.values()
-        for column in table.columns
-        if any(key.target_fullname == "users.id" for key in column.foreign_keys)
-    }
-
-
 # What a number stands for, so that people can read their export.
 _NAMES = {
     "contract_id": ("contract", "contracts", "number"),

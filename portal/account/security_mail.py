@@ -22,7 +22,6 @@ RESET_PATH = "/account/password/reset"
 RESET_HOURS = 2
 NOBODY = -1
 RESET = "password_reset"
-CHANGED = "password_changed"
 STAFF_INVITATION = "staff_invitation"
 EVENT = "security_event"
 
@@ -84,5 +83,4 @@ def register_kinds() -> None:
     """Make this module's kinds of notices known."""
     register(Kind(RESET, label="Password reset", shared=_reset_shared, personal=_reset_link))
     register(Kind(STAFF_INVITATION, label="Invitation of staff", shared=_reset_shared, personal=_reset_link))
-    register(Kind(CHANGED, label="Password changed", personal=_about_change))
     register(Kind(EVENT, label="Word of the account's safety", personal=_about_change))

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import joinedload
 
 from portal import tokens
+from portal.account import last_use
 from portal.account.models import User, UserSession
 from portal.config import Settings
 from portal.database import db
 from portal.errors import NotFound
 
-TOUCH_EVERY = timedelta(minutes=1)
 # How long an ended session is remembered, so that staff can say when somebody was last here; longer than any session lasts.
 KEPT = timedelta(days=365)
 _DEVICE_LENGTH = UserSession.device.type.length
@@ -70,12 +70,7 @@ def find(token: str, uniquifier: str, settings: Settings, now: datetime) -> tupl
 
 def touch(session_id: int, *, now: datetime) -> None:
     """Remember that the session was used just now, at most once a minute."""
-    db.session.execute(
-        sa.update(UserSession)
-        .where(UserSession.id == session_id, UserSession.last_seen_at <= now - TOUCH_EVERY)
-        .values(last_seen_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    last_use.touch(UserSession.last_seen_at, UserSession.id == session_id, now=now)
 
 
 def confirm(token: str, *, now: datetime) -> str | None:
@@ -96,7 +91,7 @@ def confirm(token: str, *, now: datetime) -> str | None:
 
 def is_due(session: UserSession, now: datetime) -> bool:
     """Whether `touch` would write."""
-    return session.last_seen_at <= now - TOUCH_EVERY
+    return last_use.is_due(session.last_seen_at, now)
 
 
 def end(token: str, *, now: datetime) -> None:

@@ -25,11 +25,15 @@ from portal.errors import Invalid
 from portal.web import limits
 
 LONGEST_NORMALISED = 1_000
-# Which of our kinds stands for which of Flask-Security's mails.
-KINDS = {
-    "security/email/reset_notice": security_mail.CHANGED,
-    "security/email/change_notice": security_mail.CHANGED,
-}
+# What people are told instead of Flask-Security's mails, by its templates: subject, and what happened.
+TOLD = {
+    "security/email/change_notice": (
+        "Your password was changed", "The password of your account was changed. All other devices were signed out.",
+    ),
+    "security/email/reset_notice": (
+        "Your password was changed", "A new password was chosen for your account by a link from a mail. All devices were signed out.",
+    ),
+}  # fmt: skip
 # The count that all failed tries have in common, and the forms whose POST is a try.
 SCOPE = "sign-in"
 TRIES = {
@@ -91,13 +95,13 @@ class OutboxMail(MailUtil):
     def send_mail(
         self, template: str, subject: str, recipient: Any, sender: Any, body: str | None, html: str | None, **context: Any
     ) -> None:
-        """Enqueue the kind that stands for `template`; our templates replace body, html and subject.
+        """Tell the person what `template` stands for; our words replace body, html and subject.
 
         Commits, together with a changed password that still waits in the session: Flask-Security does not.
         """
         person_id = context["user"].id
         with transaction():
-            security_mail.enqueue(KINDS[template], person_id, now=clock.now())
+            security_mail.tell(person_id, *TOLD[template], now=clock.now())
 
     def normalize(self, email: str) -> str:
         """Return the address as it is stored. Raises EmailValidateException for what is no address."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import contains_eager
 
 from portal import audit, tokens
+from portal.account import last_use
 from portal.account.models import StaffToken, User
 from portal.database import db
 from portal.errors import Conflict, Invalid, NotFound
@@ -18,7 +19,6 @@ from portal.text import clean_line
 PREFIX = "portal_staff_"  # tells a token that was published by mistake from noise
 MOST_PER_PERSON = 20
 LIFETIMES = (7, 30, 90, 365)  # days
-TOUCH_EVERY = timedelta(minutes=1)
 ADMIN = "admin"
 
 
@@ -104,17 +104,12 @@ def may(token: StaffToken, scope: str) -> bool:
 
 def is_touch_due(token: StaffToken, now: datetime) -> bool:
     """Whether `touch` would write anything."""
-    return token.last_used_at is None or token.last_used_at <= now - TOUCH_EVERY
+    return last_use.is_due(token.last_used_at, now)
 
 
 def touch(token_id: int, *, now: datetime) -> None:
     """Remember that the token was used, at most once a minute."""
-    db.session.execute(
-        sa.update(StaffToken)
-        .where(StaffToken.id == token_id, sa.or_(StaffToken.last_used_at.is_(None), StaffToken.last_used_at <= now - TOUCH_EVERY))
-        .values(last_used_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    last_use.touch(StaffToken.last_used_at, StaffToken.id == token_id, now=now)
 
 
 def revoke(token_id: int, *, actor: User, now: datetime) -> StaffToken:

@@ -50,13 +50,13 @@ def test_people_are_signed_out_one_or_all_and_opened_again(app: Flask, cast: Cas
     assert run("sign-out", cast.alice, "--everybody").exit_code == 2
     with app.app_context():
         with transaction() as session:
-            locked = sa.update(User).where(User.email == cast.bob).values(failed_sign_ins=3, sign_in_locked_until=clock.now())
-            session.execute(locked)
+            locked = {"failed_sign_ins": 3, "sign_in_locked_until": clock.now(), "failed_codes": 5, "codes_locked_until": clock.now()}
+            session.execute(sa.update(User).where(User.email == cast.bob).values(locked))
         db.session.remove()
     assert run("unlock", cast.bob).output == f"{cast.bob} can sign in again.\n"
     with app.app_context():
         bob = people.find_person(cast.bob)
         assert bob is not None
-        assert (bob.failed_sign_ins, bob.sign_in_locked_until) == (0, None)
+        assert (bob.failed_sign_ins, bob.sign_in_locked_until, bob.failed_codes, bob.codes_locked_until) == (0, None, 0, None)
         actions = set(db.session.scalars(sa.select(AuditEvent.action)))
     assert {"sessions.ended", "sign_in.unlocked"} <= actions

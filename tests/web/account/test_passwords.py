@@ -61,7 +61,7 @@ def test_a_reset_works_once_ends_all_sessions_and_is_told_by_mail(app: Flask, ca
     answer = send(client, link, password=NEW, password_confirm=NEW)
     assert (answer.status_code, answer.location) == (302, "/sign-in")
     assert alice.get("/account/").status_code == 302
-    assert mails(app)[-1] == ("password_changed", cast.alice)
+    assert mails(app)[-1] == ("security_event", cast.alice)
     assert try_password(app.test_client(), cast.alice, PASSWORD).status_code == 200
     assert try_password(app.test_client(), cast.alice, NEW).status_code == 302
     assert client.get(link).location == FORGOT
@@ -107,7 +107,7 @@ def test_a_new_password_that_does_not_fit_is_refused_with_the_reason(cast: Cast,
 
 def test_a_change_is_told_by_mail(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     send(sign_in(cast.alice), "/account/password/change", password=PASSWORD, new_password=NEW, new_password_confirm=NEW)
-    assert mails(app) == [("password_changed", cast.alice)]
+    assert mails(app) == [("security_event", cast.alice)]
     assert try_password(app.test_client(), cast.alice, NEW).status_code == 302
 
 
