@@ -88,8 +88,10 @@ def _editor(person: User) -> Viewer:
 def _show_edit(item_id: int, form: EditForm, person: User, desk: Desk, *, previewed: bool = False, code: int = 200) -> ResponseReturnValue:
     viewer = _editor(person)
     item = access.find_item(viewer, item_id)
+    may_edit = edits.may_edit(viewer, item)
     theirs = None
-    if form.number.data != edits.current_number(item_id):  # the next save is made knowing what is there now
+    # The next save is made knowing what is there now, and by whom: who cannot save may be of an organisation that is not to know.
+    if may_edit and form.number.data != edits.current_number(item_id):
         theirs = edits.latest(item_id)
         form.number.raw_data, form.number.data = None, edits.current_number(item_id)
     page = render_template(
@@ -99,7 +101,7 @@ def _show_edit(item_id: int, form: EditForm, person: User, desk: Desk, *, previe
         desk=desk,
         previewed=previewed,
         theirs=theirs,
-        may_edit=edits.may_edit(viewer, item),
+        may_edit=may_edit,
         staff=viewer.staff,
     )
     return page, code

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from portal.database import transaction
 from portal.feedback import edits
-from portal.feedback.models import Visibility
+from portal.feedback.models import Status, Visibility
 from portal.releases import downloads
 from portal.releases.models import Channel
 from portal.web.ranges import Span
@@ -155,6 +155,33 @@ def test_who_comes_to_the_page_of_changes_and_who_can_save_there(app: Flask, cas
     client.post(edit, data={"csrf_token": token, "title": "Taken over", "body": "x", "number": "1"})
     with app.app_context():
         assert edits.current_number(item_id) == (2 if may else 1)
+
+
+def test_who_cannot_save_learns_no_name_from_an_edition_in_between(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        item_id = write(cast.alice, "Pause")
+        with transaction():
+            edits.edit(viewer(cast.alice), item_id, title="Pause a macro", body="Please.", number=1, now=NOW)
+        name = find_user(cast.alice).label
+    carol, address = sign_in(cast.carol), f"/feedback/{item_id}/edit"
+    token = csrf_token(text(carol, "/releases/"))
+    page = carol.post(address, data={"csrf_token": token, "title": "Taken over", "body": "x", "number": "1"}).get_data(as_text=True)
+    assert "Taken over" in page
+    assert name not in page
+    assert cast.alice not in page
+
+
+def test_the_page_of_changes_says_that_words_are_only_taken_out_of_what_is_in_a_beta(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context():
+        item_id = write(cast.alice, "Pause a macro")
+        answer(item_id, Status.IN_BETA, version="15.4b1")
+    petra, address = sign_in(cast.petra), f"/feedback/{item_id}/edit"
+    form = forms(text(petra, address))[address]
+    assert "words can be taken out but none added" in words(text(petra, address))
+    refused = petra.post(address, data={**form, "title": "Pause a macro in beta"})
+    assert refused.status_code == 400
+    assert "Pause a macro in beta" in refused.get_data(as_text=True), "what was typed is kept"
+    assert petra.post(address, data={**form, "title": "Pause"}).status_code == 302
 
 
 def test_the_board_is_narrowed_to_a_beta_and_sorted_by_the_latest_answer(app: Flask, cast: Cast, sign_in: SignIn) -> None:
