@@ -24,8 +24,7 @@ from portal.products.catalog import find_product
 from portal.products.models import Product
 from portal.releases import feeds
 from portal.releases.feed_formats import FORMATS, Feed
-from portal.releases.sending import in_words
-from portal.web import wrong_tokens
+from portal.web import errors, wrong_tokens
 from portal.web.guards import protect, public
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def _private(product: Product, form: str, token: str) -> Response:
 def _gone(product: Product) -> Response:
     """The one answer to a token that opens no feed of this product, whatever it was once good for."""
     base = current_settings().base_url
-    return in_words(
+    return errors.in_words(
         HTTPStatus.GONE,
         "This private feed does not exist, or not any more: its address was revoked, or the seat it belonged to was released.",
         f"Make a new one in your account: {base}/account/security/",

@@ -80,7 +80,7 @@ def identify(now: datetime) -> Caller:
     contact = access_tokens.authenticate(token, TokenPurpose.DOWNLOAD) if scheme.lower() == _BEARER else None
     if contact is None:
         wrong_tokens.count()
-        refusal = in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
+        refusal = errors.in_words(HTTPStatus.UNAUTHORIZED, "This token is not valid.", "It was revoked, or its seat was released.")
         refusal.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         raise HTTPException(response=refusal)
     if access_tokens.is_touch_due(token, now):
@@ -89,22 +89,15 @@ def identify(now: datetime) -> Caller:
     return Caller(contact.user, contact.id)
 
 
-def in_words(status: HTTPStatus, *sentences: str) -> Response:
-    """Answer a program with plain text: it shows no pages."""
-    response = Response("\n".join(sentences) + "\n", status, content_type="text/plain; charset=utf-8")
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
-
-
 def say(caller: Caller, status: HTTPStatus, title: str, message: str) -> ResponseReturnValue:
     """Say why there are no bytes: as a page, or to a program in plain text."""
-    return in_words(status, f"{title}.", message) if caller.uses_token else errors.page(status, title=title, message=message)
+    return errors.in_words(status, f"{title}.", message) if caller.uses_token else errors.page(status, title=title, message=message)
 
 
 def refuse(caller: Caller, title: str, reason: str, who_can_fix: str) -> ResponseReturnValue:
     """Refuse somebody who is known but not entitled, with the plain reason and who can change it."""
     if caller.uses_token:
-        return in_words(HTTPStatus.FORBIDDEN, f"{title}.", reason, who_can_fix)
+        return errors.in_words(HTTPStatus.FORBIDDEN, f"{title}.", reason, who_can_fix)
     return errors.refused(title, reason, who_can_fix, action_url=url_for("releases.index"), action_label="See stable releases")
 
 
@@ -199,7 +192,7 @@ def _look_up(build_id: int, planned: Plan, caller: Caller, *, to_send: bool) -> 
     except storage.Away as away:
         if not caller.uses_token:
             raise
-        refusal = in_words(HTTPStatus.SERVICE_UNAVAILABLE, str(away))
+        refusal = errors.in_words(HTTPStatus.SERVICE_UNAVAILABLE, str(away))
         refusal.headers["Retry-After"] = str(errors.STORAGE_RETRY_SECONDS)
         raise HTTPException(response=refusal) from away
     return None

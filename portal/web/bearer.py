@@ -8,11 +8,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from portal import clock
-from portal.web import origin, wrong_tokens
+from portal.web import errors, origin, wrong_tokens
 from portal.web.guards import Guard
 
 _KEY = "portal.bearer"
@@ -69,7 +69,6 @@ def owner() -> Any:
 
 
 def _refusal(status: HTTPStatus, sentence: str, challenge: str) -> HTTPException:
-    response = Response(sentence + "\n", status, content_type="text/plain; charset=utf-8")
+    response = errors.in_words(status, sentence)
     response.headers["WWW-Authenticate"] = challenge
-    response.headers["Cache-Control"] = "private, no-store"
     return HTTPException(response=response)

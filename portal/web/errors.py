@@ -1,9 +1,10 @@
-"""Errors as pages: what happened, why, and what to do next. Never a stack trace."""
+"""Errors as pages, for programs as plain text: what happened, why, and what to do next. Never a stack trace."""
 
 import logging
 import secrets
+from http import HTTPStatus
 
-from flask import Flask, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError
@@ -58,6 +59,13 @@ def refused(
         "errors/refused.html", title=title, reason_text=reason, who_can_fix=who_can_fix, action_url=action_url, action_label=action_label
     )
     return body, 403
+
+
+def in_words(status: HTTPStatus, *sentences: str) -> Response:
+    """Answer a program with plain text, a sentence a line: it shows no pages."""
+    response = Response("\n".join(sentences) + "\n", status, content_type="text/plain; charset=utf-8")
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 def _sign_in_first(error: Unauthorized) -> ResponseReturnValue:

@@ -6,11 +6,10 @@ count: ten parallel ranges of a download, or a feed that is fetched each minute,
 
 from http import HTTPStatus
 
-from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from portal.config import current_settings
-from portal.web import limits
+from portal.web import errors, limits
 
 _SCOPE = "wrong token"
 
@@ -21,10 +20,9 @@ def refuse_if_too_many() -> None:
     if not limits.is_spent(_SCOPE, allowed):
         return
     seconds = limits.seconds_left(_SCOPE, allowed)
-    sentence = f"Too many wrong tokens came from this address. Wait {seconds} seconds, then send one that is valid.\n"
-    refusal = Response(sentence, HTTPStatus.TOO_MANY_REQUESTS, content_type="text/plain; charset=utf-8")
+    sentence = f"Too many wrong tokens came from this address. Wait {seconds} seconds, then send one that is valid."
+    refusal = errors.in_words(HTTPStatus.TOO_MANY_REQUESTS, sentence)
     refusal.headers["Retry-After"] = str(seconds)
-    refusal.headers["Cache-Control"] = "private, no-store"
     raise HTTPException(response=refusal)
 
 
