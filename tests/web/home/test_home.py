@@ -87,6 +87,16 @@ def test_suspending_the_contract_takes_the_beta_off_the_very_next_page(app: Flas
     assert "Your contract is suspended." in page
 
 
+def test_a_cancelled_contract_promises_nothing_that_only_a_new_one_can_bring(app: Flask, cast: Cast, sign_in: SignIn) -> None:
+    with app.app_context(), transaction():
+        contracts.cancel(find_contract(cast.contract), actor=None, now=NOW)
+    page = text(sign_in(cast.alice))
+    assert "Your contract was cancelled." in page
+    assert "Betas and votes come with a new contract." in page
+    assert "runs again" not in page
+    assert ">Replace</a>" not in page
+
+
 def test_a_beta_whose_final_is_out_gives_way_to_it(app: Flask, cast: Cast, sign_in: SignIn) -> None:
     with app.app_context():
         publish_release("15.3b2", Channel.BETA, YESTERDAY)
