@@ -70,6 +70,9 @@ def take(delivery_id: int, bounce: Bounce, *, now: datetime) -> Outcome:
         return outcome(Became.TOO_EARLY, "its delivery is not settled yet")
     if delivery.state is not DeliveryState.SENT:
         return outcome(Became.IGNORED, f"its delivery is {delivery.state.value} already")
+    if not delivery.address:
+        # The mail server's words would bring the address back of somebody who was erased.
+        return outcome(Became.IGNORED, "to whom it went was forgotten")
     if now - (delivery.settled_at or delivery.created_at) > BELIEVED_FOR:
         return outcome(Became.IGNORED, f"the mail was sent more than {BELIEVED_FOR.days} days ago")
 

@@ -206,6 +206,15 @@ def test_a_bounce_out_of_an_archive_is_not_believed(cast: Cast, sent: int, to: s
     assert suppression.find(cast.alice) is None
 
 
+def test_a_bounce_of_mail_to_an_address_that_was_forgotten_brings_nothing_of_it_back(
+    cast: Cast, sent: int, to: str, bounce: Bounce
+) -> None:
+    change(sent, address="", name="", domain="", reply=None)
+    assert "ignored, to whom it went was forgotten" in bounce(returned_mail.exim(to=to, said="550 5.1.1 no such user")).output
+    assert (delivery(sent).state, delivery(sent).reply) == (DeliveryState.SENT, None)
+    assert suppression.suppressed([cast.alice, ""]) == {}
+
+
 def test_a_delivery_that_is_gone_is_no_error(settings: Settings, sent: int, bounce: Bounce) -> None:
     for unknown in (4711, 2**63 - 1):
         done = bounce(returned_mail.report(to=return_path.make(settings, unknown)))
