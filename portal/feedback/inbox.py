@@ -90,11 +90,6 @@ def count(wanted: InboxFilter) -> dict[View, int]:
     return dict(zip(views, db.session.execute(sa.select(*numbers)).one(), strict=True))
 
 
-def count_unread() -> int:
-    """Return how many items wait unread."""
-    return count(InboxFilter())[View.UNREAD]
-
-
 def is_unread(item_id: int) -> bool:
     """Whether an item waits unread; one that is not there does not wait."""
     known = 0 < item_id <= LARGEST_ID

@@ -4,7 +4,6 @@ Two names are one tag when they differ in case alone. Adding and removing need n
 nothing that the first one wrote.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -97,17 +96,6 @@ def delete_tag(tag_id: int, *, actor: User, now: datetime) -> int:
     db.session.delete(tag)
     db.session.flush()
     return len(borne)
-
-
-def names_by_item(item_ids: Collection[int]) -> dict[int, list[str]]:
-    """Return the names of the tags that these items bear, by item, in one statement. For staff alone."""
-    rows = db.session.execute(
-        sa.select(ItemTag.item_id, Tag.name).join(Tag, Tag.id == ItemTag.tag_id).where(ItemTag.item_id.in_(item_ids)).order_by(Tag.key)
-    )
-    names: dict[int, list[str]] = {item_id: [] for item_id in item_ids}
-    for item_id, name in rows:
-        names[item_id].append(name)
-    return names
 
 
 def bears(tag_id: int) -> sa.ColumnElement[bool]:

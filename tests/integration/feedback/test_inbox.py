@@ -36,10 +36,10 @@ def assign(item_id: int, to: int | None, seen: int | None = None) -> None:
 
 def test_the_unread_are_a_list_and_a_comment_brings_an_item_back(cast: Cast) -> None:
     first, second = write(cast.alice, "First"), write(cast.alice, "Second", visibility=Visibility.PRIVATE)
-    assert (titles(view=View.UNREAD), inbox.count_unread()) == (["Second", "First"], 2)
+    assert (titles(view=View.UNREAD), inbox.count(InboxFilter())[View.UNREAD]) == (["Second", "First"], 2)
     read(second)
     read(first)
-    assert (titles(view=View.UNREAD), inbox.count_unread()) == ([], 0)
+    assert (titles(view=View.UNREAD), inbox.count(InboxFilter())[View.UNREAD]) == ([], 0)
     comment(cast.carol, first, "We need it too")
     assert titles(view=View.UNREAD) == ["First"]
     assert titles() == ["Second", "First"]

@@ -120,7 +120,7 @@ def test_a_merged_item_stands_in_no_list_and_its_address_leads_to_the_target(cas
         assert board.read(viewer(email), Filter(), Place(), now=NOW)[1].total == 1
         assert merging.leads_to(viewer(email), db.session.get_one(Item, item_id)) == target
     assert [row.item.title for row in inbox.inbox(inbox.InboxFilter(), Place(), now=NOW).rows] == ["New"]
-    assert inbox.count_unread() == 1
+    assert inbox.count(inbox.InboxFilter())[inbox.View.UNREAD] == 1
     assert board.count_our_votes(viewer(cast.alice)) == 1
     unmerge(item_id)
     assert merging.leads_to(viewer(cast.alice), db.session.get_one(Item, item_id)) is None
