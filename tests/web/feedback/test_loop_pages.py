@@ -88,6 +88,13 @@ def test_what_cannot_be_seen_cannot_be_followed(app: Flask, cast: Cast, sign_in:
 # Verdicts ------------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_home_page_leads_voters_to_their_verdicts(cast: Cast, beta: int, sign_in: SignIn) -> None:
+    way = 'href="/feedback/verdicts/macro-studio/15.4b1/"'
+    assert way in text(sign_in(cast.alice), "/")
+    assert way not in text(sign_in(cast.carol), "/")
+    assert way not in text(sign_in(cast.dave), "/")
+
+
 def test_a_verdict_is_given_on_the_betas_page_and_changed_on_the_items(
     app: Flask, cast: Cast, item_id: int, beta: int, sign_in: SignIn
 ) -> None:
