@@ -1,4 +1,4 @@
-"""When something was last used, to the minute: reading does not become writing with each request."""
+"""When something was last used, kept to the minute: or each look at a page would write."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -38,7 +38,7 @@ class Kept:
     files: bool
 
     def pack(self) -> str:
-        return json.dumps(vars(self))
+        return json.dumps(vars(self), ensure_ascii=False)
 
 
 def asks_by(render: Callable[[], ResponseReturnValue]) -> None:
