@@ -1,7 +1,7 @@
 """The home page answers at a glance, for each of the cast what is theirs, and its cost does not grow."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import time_machine
@@ -114,6 +114,13 @@ def test_a_beta_that_no_longer_runs_is_not_offered(app: Flask, cast: Cast, sign_
         page = text(sign_in(cast.alice))
     assert "15.3 beta" not in page
     assert "No beta right now." in page
+
+
+def test_a_contract_on_its_last_day_ends_today(cast: Cast, sign_in: SignIn) -> None:
+    with time_machine.travel(datetime(2027, 9, 24, 9, tzinfo=UTC), tick=True):
+        page = text(sign_in(cast.alice))
+    assert page.count("Ends today") == 2
+    assert "0 days" not in page
 
 
 def test_a_running_contract_speaks_before_one_that_has_ended(app: Flask, cast: Cast, sign_in: SignIn) -> None:
