@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from flask import Flask
@@ -27,6 +27,8 @@ from portal.config import Settings
 from portal.errors import Busy
 
 log = logging.getLogger(__name__)
+
+Taken = TypeVar("Taken")
 
 BUSY_TIMEOUT_MS = 10_000
 # A connection that has rested for longer is asked whether it still works.
@@ -231,6 +233,20 @@ def aside(*, reads: bool = False) -> Iterator[sa.Connection]:
                 yield connection
     except NO_ANSWER as error:
         raise Busy("The database did not answer in time, so nothing was done. Wait a few seconds, then try again.") from error
+
+
+def locked(take: Callable[[], Taken | None]) -> Taken:
+    """Call `take`, which locks rows, until it returns something. None: they were the wrong ones, and are let go before it is called again.
+
+    So nobody holds a row they do not need while they wait for another, and two of them never wait in a circle.
+    """
+    while True:
+        attempt = db.session.begin_nested()
+        found = take()
+        if found is not None:
+            attempt.commit()
+            return found
+        attempt.rollback()
 
 
 def commit_pending() -> None:

@@ -6,7 +6,7 @@ for, and with whom that one may be read by; the root's page brings them together
 
 import sqlalchemy as sa
 
-from portal.database import db
+from portal.database import db, locked
 from portal.errors import NotFound
 from portal.feedback.models import Item
 
@@ -43,13 +43,12 @@ def hold(item_id: int) -> int:
     takes it along or sends it to the target. PostgreSQL locks also what turns out, after the wait, to be merged: that lock is given
     back before another one is asked for. So only one row is held, and whoever merges or tells apart never waits in a circle with this.
     """
-    while True:
+
+    def take() -> int | None:
         root = root_of(item_id)
-        attempt = db.session.begin_nested()
-        if _stands(root) and root_of(item_id) == root:
-            attempt.commit()
-            return root
-        attempt.rollback()
+        return root if _stands(root) and root_of(item_id) == root else None
+
+    return locked(take)
 
 
 def _stands(item_id: int) -> bool:

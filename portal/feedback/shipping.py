@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload
 
 from portal import audit
 from portal.account.models import User
-from portal.database import db
+from portal.database import db, locked
 from portal.feedback import announcements, asking
 from portal.feedback.groups import members_of, root_of
 from portal.feedback.loop_models import Link
@@ -50,15 +50,14 @@ def lock_items(item_ids: Sequence[int]) -> list[Item]:
     Whether they still stand is asked again under the lock: somebody may have merged or told apart while it was waited for. Then all
     are let go before others are locked, which keeps that order.
     """
-    while True:
+
+    def take() -> list[Item] | None:
         roots = {root_of(item_id) for item_id in item_ids}
-        attempt = db.session.begin_nested()
         statement = sa.select(Item).where(Item.id.in_(roots)).order_by(Item.id).with_for_update(of=Item)
-        locked = list(db.session.scalars(statement.execution_options(populate_existing=True)))
-        if {root_of(item_id) for item_id in item_ids} == roots:
-            attempt.commit()
-            return locked
-        attempt.rollback()
+        items = list(db.session.scalars(statement.execution_options(populate_existing=True)))
+        return items if {root_of(item_id) for item_id in item_ids} == roots else None
+
+    return locked(take)
 
 
 def status_in(release: Release) -> Status:
