@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -122,7 +123,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 
 def prepare_postgresql(engine: sa.Engine) -> None:
-    """Make an engine wait for a lock as long as on SQLite, and ask a connection that has rested whether it still works.
+    """Make an engine wait for a lock as long as on SQLite, ask a connection that has rested whether it still works, and name no values.
 
     A lock that somebody forgot must not hold all threads. One question to the server for each transaction would be a quarter of what
     settling a few mails costs, so a connection that was in use a moment ago is not asked.
@@ -145,6 +146,15 @@ def prepare_postgresql(engine: sa.Engine) -> None:
                 engine.dialect.do_ping(connection)
             except engine.dialect.loaded_dbapi.Error as error:
                 raise sa.exc.InvalidatePoolError from error  # all were opened to a server that is gone
+
+    @event.listens_for(engine, "handle_error")
+    def _keep_values_out_of_logs(context: sa.engine.ExceptionContext) -> None:
+        # In DETAIL the server quotes the row or the key, addresses among them. Which rule was broken stands before it.
+        error = context.original_exception
+        if isinstance(error, psycopg.Error) and error.diag.message_detail:
+            error.args = (error.diag.message_primary,)
+            if context.sqlalchemy_exception is not None:
+                context.sqlalchemy_exception.args = (f"({type(error).__name__}) {error.diag.message_primary}",)
 
 
 def prepare_sqlite(engine: sa.Engine) -> None:

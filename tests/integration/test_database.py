@@ -1,6 +1,7 @@
 """The one transaction: no lost update, no "locked", nested ones refused, hints only after the commit."""
 
 import threading
+import traceback
 
 import pytest
 import sqlalchemy as sa
@@ -172,3 +173,13 @@ def test_connections_that_died_while_they_rested_are_replaced(counter: int, monk
                 other.execute(sa.text("SELECT 1"))
             killer.execute(sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
     assert read_number(counter) == 0
+
+
+def test_an_error_names_the_rule_that_was_broken_and_not_what_was_written(counter: int) -> None:
+    again = sa.insert(Product).values(slug="counter", name="Another", summary="", created_at=NOW)
+    with pytest.raises(sa.exc.IntegrityError) as caught, transaction() as session:
+        session.execute(again)
+    logged = "".join(traceback.format_exception(caught.value))
+    assert "slug" in logged
+    assert "(counter)" not in logged
+    assert database.is_violation(caught.value, "uq_products_slug", "products.slug")
