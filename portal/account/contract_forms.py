@@ -138,7 +138,7 @@ class NewContractForm(OrderForm, _WithDomain):
     organization = StringField(
         "Organisation", [DataRequired("Enter the organisation's name.")], render_kw={"list": "organizations", "autocomplete": "off"}
     )
-    product = SelectField("Product")
+    product = SelectField("Product", [DataRequired("Choose the product.")])
     region = SelectField("Support region", default="")
     starts_on = CivilDateField("First day", [InputRequired("Enter the first day of the term.")])
     ends_on = CivilDateField("Last day", [Optional()])
@@ -150,7 +150,9 @@ class NewContractForm(OrderForm, _WithDomain):
 
     def __init__(self, products: Iterable[Product], **options: object) -> None:
         super().__init__(**options)
-        self.product.choices = {product.slug: product.name for product in products}
+        choices = {product.slug: product.name for product in products}
+        # Of several, none is chosen before somebody chose: the first of the alphabet would be taken in a hurry.
+        self.product.choices = choices if len(choices) == 1 else {"": "Choose a product", **choices}
         self.region.choices, self.time_zone.choices = regions(), zones()
 
 

@@ -39,6 +39,7 @@ def test_a_contract_is_made_with_organisation_contacts_and_invitations(app: Flas
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
+        ({"product": ""}, "Choose the product."),
         ({"starts_on": "soon"}, "soon is no date we can read"),
         ({"starts_on": ""}, "Enter the first day"),
         ({"starts_on": "9999-12-31"}, "out of reach"),
