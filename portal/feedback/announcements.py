@@ -1,8 +1,9 @@
 """What authors and followers are mailed: the vendor moved an item or answered it, and, to the author, a comment.
 
 What is said is an Update with its words, in the transaction of the act. The first one goes out at once; what follows within the
-hour waits, and goes out together in one mail when the hour is over (`send_due`, asked by the worker). So there is one mail per
-item and hour at most, be it of news or of comments; and nothing is lost with a worker: what waits stands in the database.
+hour waits, and goes out together in one mail when the hour is over (`send_due`, asked by the worker). So there is one mail of
+news per item and hour at most, and, so that a talk delays no news, one of comments; and nothing is lost with a worker: what waits
+stands in the database.
 
 Who is mailed is decided when the mail is asked for; who may read which part of it, at the second of sending.
 """
@@ -106,19 +107,31 @@ def _tell(item: Item, updates: Sequence[Update], now: datetime) -> None:
 
 def send_due(now: datetime) -> int:
     """Write about what waited until its hour was over. Returns about how many items."""
-    quiet = (sa.or_(last.is_(None), last <= now - QUIET) for last in (Mailed.at, Mailed.comments_at))
+    is_comment, over = Update.kind == UpdateKind.COMMENT, now - QUIET
+    quiet = sa.or_(
+        sa.and_(sa.not_(is_comment), sa.or_(Mailed.at.is_(None), Mailed.at <= over)),
+        sa.and_(is_comment, sa.or_(Mailed.comments_at.is_(None), Mailed.comments_at <= over)),
+    )
     waiting = sa.select(Update.item_id).where(Update.settled_at.is_(None)).distinct()
-    ready = waiting.outerjoin(Mailed, Mailed.item_id == Update.item_id).where(*quiet).order_by(Update.item_id).limit(MOST_AT_ONCE)
+    ready = waiting.outerjoin(Mailed, Mailed.item_id == Update.item_id).where(quiet).order_by(Update.item_id).limit(MOST_AT_ONCE)
     return sum(_mail_if_quiet(db.session.get_one(Item, item_id), now) for item_id in db.session.scalars(ready).all())
 
 
 def _mail_if_quiet(item: Item, now: datetime) -> bool:
-    """Put what waits about an item into one mail, unless one was made within the hour. Whoever asks at the same time waits here."""
+    """Put what waits about an item into one mail, unless one was made within the hour. Whoever asks at the same time waits here.
+
+    News does not wait for comments to be an hour old, and takes along those that wait; comments wait for comments alone.
+    """
     db.session.execute(insert(Mailed).values(item_id=item.id).on_conflict_do_nothing(index_elements=["item_id"]))
     locked = sa.select(Mailed).where(Mailed.item_id == item.id).with_for_update().execution_options(populate_existing=True)
     last = db.session.scalars(locked).one()
-    updates = db.session.scalars(sa.select(Update).where(Update.item_id == item.id, Update.settled_at.is_(None)).order_by(Update.id)).all()
-    if not updates or not (_is_quiet(last.at, now) and _is_quiet(last.comments_at, now)):
+    waiting = db.session.scalars(sa.select(Update).where(Update.item_id == item.id, Update.settled_at.is_(None)).order_by(Update.id)).all()
+    comments = [one for one in waiting if one.kind is UpdateKind.COMMENT]
+    if len(waiting) > len(comments) and _is_quiet(last.at, now):
+        updates = list(waiting)
+    elif comments and _is_quiet(last.comments_at, now):
+        updates = comments
+    else:
         return False
     audience = _audience(item, now, Update.id.in_([one.id for one in updates]))
     notice: Notice | None = None

@@ -124,7 +124,7 @@ class Update(Base):
 class Mailed(Base):
     """When an item's author and followers were last mailed its news, `at`, and its author comments, `comments_at`.
 
-    The next mail waits for an hour after either. Whoever mails about it locks this row first.
+    Whoever mails about it locks this row first.
     """
 
     __tablename__ = "feedback_mailed"
