@@ -129,7 +129,14 @@ def _not_alike(item_id: int) -> set[int]:
 
 
 def value_of(item_id: int, now: datetime) -> Value:
-    """Return what the contracts that vote for an item pay a year, by currency."""
+    """Return what the contracts that vote for an item pay a year, by currency. The vendor's own is counted already; few pay in others."""
+    sums = tallies.sums(now)
+    value: Value = defaultdict(int)
+    if cents := db.session.scalar(sa.select(sums.cents).select_from(Item).where(Item.id == item_id)):
+        value[sums.currency] = cents
+    in_others = Term.currency != sums.currency
+    if not db.session.scalar(sa.select(sa.exists().where(in_others))):
+        return dict(value)
     running = live_contracts(now).add_columns(Term.id.label("term_id")).subquery()
     kinds = (Term.currency, Term.price_cents, Term.starts_on, Term.ends_on)
     rows = db.session.execute(
@@ -137,11 +144,10 @@ def value_of(item_id: int, now: datetime) -> Value:
         .select_from(Vote)
         .join(running, running.c.id == Vote.contract_id)
         .join(Term, Term.id == running.c.term_id)
-        .where(Vote.item_id == item_id, Vote.withdrawn_at.is_(None))
+        .where(Vote.item_id == item_id, Vote.withdrawn_at.is_(None), in_others)
         .group_by(*kinds)
         .order_by(Term.currency)
     )
-    value: Value = defaultdict(int)
     for currency, price, starts_on, ends_on, number in rows:
         value[currency] += number * tallies.yearly_cents(price, starts_on, ends_on)
     return dict(value)

@@ -31,9 +31,9 @@ TEXT_LIMIT = 200  # characters of a search that are read
 WORDS_LIMIT = 8  # words of a search that are looked for; the rest would not narrow it further
 WORD_LENGTH = 40  # of a word, in letters; longer ones (keys, encoded files) count by their beginning
 PREFIX_LENGTH = 3  # from here on a word finds those that begin with it
-MANY = 2_000  # items that are too many to be sorted for one page of them
-SIMILAR_READ = 200  # items looked at for each word, the newest first, to find the most similar ones
-SIMILAR_RANKED = 40  # of those, how many are read
+MANY = 1_000  # items that are too many to be sorted for one page of them
+SIMILAR_READ = 100  # items looked at for each word, the newest first, to find the most similar ones
+SIMILAR_RANKED = 25  # of those, how many are read
 
 # Letters and digits of any script. Scripts without spaces between words are read letter by letter.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
