@@ -69,7 +69,11 @@ def form_with(names: Collection[str], page: str) -> dict[str, str]:
         ("ada", "/staff/products/new", {"slug": "paper-desk", "name": "Paper Desk", "summary": "What was typed"}),
         ("alice", "/feedback/new", {"title": "What was typed", "body": "A long text.", "kind": "idea", "product": "macro-studio"}),
         ("alice", "/account/", {"name": "What was typed"}),
-        ("anton", "/staff/contracts/new", {"number": "NW-9", "organization": "What was typed", "starts_on": "2026-11-24"}),
+        (
+            "anton",
+            "/staff/contracts/new",
+            {"number": "NW-9", "organization": "What was typed", "product": "macro-studio", "starts_on": "2026-11-24"},
+        ),
         ("anton", "/staff/customers/new", {"name": "What was typed", "email": "nina@press.example.org", "organization": "Example Press"}),
         (
             "paula",
