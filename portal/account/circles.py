@@ -32,8 +32,8 @@ def not_entitled(product_id: int, now: datetime) -> Obstacle:
 
 def contacts(product_id: int, topic: Topic | None, now: datetime) -> Circle:
     """The contacts of a product; those without a contract in force are kept out, each with the reason."""
-    entitled = not_entitled(product_id, now)  # its promise: nobody is entitled without a seat
-    return audiences.circle(holds_seat(User, product_id), entitled, product_id=product_id, topic=topic, says_it_all=True)
+    obstacle = not_entitled(product_id, now)  # says it all: nobody is entitled without a seat
+    return audiences.circle(holds_seat(User, product_id), obstacle, product_id=product_id, topic=topic, says_it_all=True)
 
 
 def _seats(product_id: int, topic: Topic | None, now: datetime) -> Circle:
