@@ -3,10 +3,10 @@
 from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from portal import audit, clock
+from portal import clock
 from portal.account import factors, factors_passkeys, factors_throttle
 from portal.account.factor_forms import AnswerForm
-from portal.account.factor_sign_in_views import ceremony, passkeys_here
+from portal.account.factor_sign_in_views import ceremony, note_failure, passkeys_here
 from portal.account.factors import Way
 from portal.account.session_cookie import confirm
 from portal.account.sign_in_forms import ConfirmForm, note_success
@@ -46,8 +46,7 @@ def by_passkey() -> ResponseReturnValue:
                 factors.note_use(person(), Way.PASSKEY, now=clock.now(), label=proof.label)
                 confirm()
         except PortalError:
-            with transaction():
-                audit.record("factor.failed", subject_type="user", subject_id=person().id, actor=None, now=clock.now())
+            note_failure(person())
         else:
             note_success()
             return _go_on()

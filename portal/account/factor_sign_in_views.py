@@ -132,7 +132,7 @@ def prove() -> ResponseReturnValue:
                 factors.note_use(person, Way.PASSKEY, now=clock.now(), label=proof.label)
                 return _enter(person, Way.PASSKEY)
         except PortalError as error:
-            _note_failure(person)
+            note_failure(person)
             refuse(form, error)
     return _page(person, CodeForm(formdata=None), answer_form=form)
 
@@ -155,7 +155,7 @@ def by_passkey() -> ResponseReturnValue:
                 factors.note_use(person, Way.PASSKEY, now=clock.now(), label=proof.label)
                 return _enter(person, Way.PASSKEY, target)
         except PortalError:
-            _note_failure(None)
+            note_failure(None)
     flash(NO_PASSKEY, "error")
     return redirect(url_for("security.login", next=target or None))
 
@@ -192,6 +192,7 @@ def _start_over() -> ResponseReturnValue:
     return redirect(url_for("security.login"))
 
 
-def _note_failure(person: User | None) -> None:
+def note_failure(person: User | None) -> None:
+    """Enter a second factor that did not hold into the audit log; nobody is named where the person is not known."""
     with transaction():
         audit.record("factor.failed", subject_type="user", subject_id=person.id if person else None, actor=None, now=clock.now())
